@@ -1,0 +1,76 @@
+"""The ranking loss, which mines hard negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from dckd_ext.bank import References
+from dckd_ext.losses.pairs import Pairs
+
+
+class RankingLoss(nn.Module):
+    r"""Keeps the r-th hardest negative a margin farther from an anchor than the r-th hardest positive.
+
+    From the abstract: a ranking loss, which ranks the distance metric in feature space, mines hard
+    negatives. The formula is our decision: with cosine distances d = 1 - s, negatives in ascending order n_1,
+    n_2, ... and positives in descending order p_1, p_2, ..., and k the smaller of ``k`` and the pairs that
+    there are,
+
+    .. math::
+        l(a) = \sum_{r=1}^k w_r \tfrac1\gamma \mathrm{softplus}(\gamma (m + p_r - n_r)),
+        \quad w_r \propto e^{-\alpha (r-1)}, \; \sum w_r = 1.
+
+    Positives are the own vector and the references of the class from other cases. References within one
+    voxel of the true boundary are left out as likely false negatives. The loss is the mean over the anchors
+    that have a positive and a negative.
+
+    Args:
+        margin: m, in cosine distance.
+        gamma: sharpness of the softplus.
+        alpha: decay of the weight with the rank.
+        k: most ranks compared.
+
+    Raises:
+        ValueError: when gamma or k is not positive.
+    """
+
+    inputs = ("pairs",)
+
+    def __init__(self, margin: float = 0.4, gamma: float = 10.0, alpha: float = 0.25, k: int = 16) -> None:
+        super().__init__()
+        if gamma <= 0 or k < 1:
+            raise ValueError(f"gamma and k must be positive, got gamma={gamma} and k={k}.")
+        self.margin = margin
+        self.gamma = gamma
+        self.alpha = alpha
+        self.k = k
+
+    def forward(self, pairs: Pairs) -> Tensor:
+        """The loss as a scalar, a zero attached to the graph where nothing can be compared."""
+        references = pairs.references.select(pairs.references.interior)
+        losses = [self._class_losses(pairs, references, c) for c in pairs.anchor_classes.unique()]
+        anchor_losses = torch.cat(losses) if losses else pairs.anchors[:0, 0]
+        return anchor_losses.mean() if len(anchor_losses) else pairs.zero
+
+    def _class_losses(self, pairs: Pairs, references: References, anchor_class: Tensor) -> Tensor:
+        """The loss of each anchor of a class that has a positive and a negative."""
+        rows = pairs.anchor_classes == anchor_class
+        same_class = references.classes == anchor_class
+        anchors = pairs.anchors[rows]
+        negative = 1 - anchors @ references.features[~same_class].T
+        own = 1 - (anchors * pairs.own[rows]).sum(1, keepdim=True)
+        positive = torch.cat([own, 1 - anchors @ references.features[same_class].T], 1)
+        other_case = pairs.anchor_cases[rows, None] != references.case_ids[same_class]
+        is_positive = torch.cat([pairs.own_valid[rows, None], other_case], 1)
+
+        ranks = min(self.k, negative.shape[1], positive.shape[1])
+        nearest = negative.topk(ranks, largest=False).values
+        farthest = positive.masked_fill(~is_positive, -torch.inf).topk(ranks).values
+        valid = farthest.isfinite()
+        gap = self.margin + farthest.masked_fill(~valid, 0.0) - nearest
+        weight = valid * torch.exp(-self.alpha * torch.arange(ranks, device=valid.device))
+        loss = (weight * F.softplus(self.gamma * gap)).sum(1) / self.gamma
+        ranked = valid.any(1)
+        return loss[ranked] / weight.sum(1)[ranked]
