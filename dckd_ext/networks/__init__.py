@@ -1,1 +1,8 @@
-"""TODO."""
+"""Networks that MONAI lacks, and what networks cost and take."""
+
+from .cost import count_macs, count_parameters
+from .hrnet3d import HRNet3D
+from .sizes import check_roi_size
+from .wrappers import Teacher, unwrap
+
+__all__ = ["HRNet3D", "Teacher", "check_roi_size", "count_macs", "count_parameters", "unwrap"]
