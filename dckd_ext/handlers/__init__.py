@@ -1,0 +1,21 @@
+"""What MONAI's engines need besides MONAI's own handlers."""
+
+from .average import WeightAverage, average_of
+from .checkpoint import ResumeCheckpoint
+from .scores import CaseScores
+from .seed import EpochSeed
+from .teacher import TeacherCheck
+from .terms import LossTerms
+from .weights import WeightsWriter, save_weights
+
+__all__ = [
+    "CaseScores",
+    "EpochSeed",
+    "LossTerms",
+    "ResumeCheckpoint",
+    "TeacherCheck",
+    "WeightAverage",
+    "WeightsWriter",
+    "average_of",
+    "save_weights",
+]
