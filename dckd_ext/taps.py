@@ -13,8 +13,8 @@ import torch
 import torch.nn as nn
 from torch.utils.hooks import RemovableHandle
 
-from .networks.cost import dry_run
-from .networks.wrappers import first_tensor, unwrap
+from dckd_ext.networks.cost import dry_run
+from dckd_ext.networks.wrappers import first_tensor, unwrap
 
 
 class Tap:

@@ -1,0 +1,61 @@
+"""`dckd taps BUNDLE`: where features of a bundle's network can be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+from dckd_ext.networks import check_roi_size
+from dckd_ext.taps import TapInfo, list_taps, suggest_tap
+from dckd_ext.teachers import in_channels, load_bundle_config, student_network
+
+_SIZE_KEYS = (
+    "roi_size",
+    "patch_size",
+    "inferer#roi_size",
+    "_meta_#network_data_format#inputs#image#spatial_shape",
+)
+
+
+def taps(bundle: str, roi_size: int | Sequence[int] | None = None) -> None:
+    """Print the taps of a bundle's network: name, module type and output shape; the suggested one is marked.
+
+    Args:
+        bundle: folder of the bundle.
+        roi_size: size of the image in voxels, one number or one an axis; by default the bundle's own.
+
+    Raises:
+        ValueError: if the network cannot take this size, or the bundle states none.
+    """
+    network = student_network(bundle)
+    channels = in_channels(bundle)
+    size = _size(bundle, roi_size)
+    check_roi_size(network, size)
+    rows = list_taps(network, channels, size)
+    try:
+        suggested = suggest_tap(network, channels, size)
+    except ValueError:
+        suggested = ""
+    print(f"{type(network).__name__} on {channels} x {' x '.join(map(str, size))}; * suggested tap")
+    print(_table(rows, suggested))
+
+
+def _size(bundle: str | PathLike[str], roi_size: int | Sequence[int] | None) -> list[int]:
+    if isinstance(roi_size, int):
+        return [roi_size] * 3
+    if roi_size is not None:
+        return [int(edge) for edge in roi_size]
+    parser = load_bundle_config(bundle)
+    for key in _SIZE_KEYS:
+        value = parser.get_parsed_content(key) if key in parser else None
+        if isinstance(value, (list, tuple)) and all(isinstance(edge, int) for edge in value):
+            return list(value)
+    raise ValueError(f"{bundle} states no size as numbers in {list(_SIZE_KEYS)}: pass --roi_size D,H,W.")
+
+
+def _table(rows: Sequence[TapInfo], suggested: str) -> str:
+    cells = [(row.name, row.module, " x ".join(map(str, row.shape[1:]))) for row in rows]
+    name, module = (max(len(row[column]) for row in cells) for column in (0, 1))
+    return "\n".join(
+        f"{'*' if row[0] == suggested else ' '} {row[0]:{name}}  {row[1]:{module}}  {row[2]}" for row in cells
+    )
