@@ -94,16 +94,16 @@ class DistillationInferer(Inferer):
         self.teacher_tap = teacher_tap
 
     def __call__(
-        self, inputs: Tensor, network: Callable, *args: Any, case_ids: Any = None, **kwargs: Any
+        self, inputs: Tensor, network: Callable, case_ids: Any = None, *args: Any, **kwargs: Any
     ) -> DistillationOutput:
         """Logits and features of both networks.
 
         Args:
             inputs: images, ``BCDHW``.
             network: the student.
+            case_ids: integers, one a sample, as a list or tensor. Without them every sample of the batch
+                counts as a case of its own.
             args: ignored, as are ``kwargs``: MONAI's engines pass on whatever the batch holds.
-            case_ids: integers, one a sample, as a list or tensor. Without them every sample counts as a
-                case of its own.
             kwargs: ignored.
         """
         ids = _case_ids(case_ids, len(inputs), inputs.device)

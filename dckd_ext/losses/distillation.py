@@ -59,7 +59,7 @@ class Term:
         start, end = self.ramp
         if progress >= end:
             return self.weight
-        return self.weight * max(progress - start, 0.0) / (end - start)
+        return self.weight * (progress - start) / (end - start) if progress > start else 0.0
 
 
 class DistillationLoss(nn.Module):
@@ -143,8 +143,8 @@ class DistillationLoss(nn.Module):
                 needed |= {*DistillationOutput._fields}
             if missing := sorted(needed - given.keys()):
                 raise ValueError(
-                    f"Term {name!r} takes {missing}, but there is only {sorted(given)}: a DistillationInferer "
-                    "adds the teacher's logits, and features where its taps are set."
+                    f"Term {name!r} takes {missing}, but there is only {sorted(given)}: a "
+                    "DistillationInferer adds the teacher's logits, and features where its taps are set."
                 )
 
 

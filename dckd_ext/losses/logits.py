@@ -19,6 +19,7 @@ class LogitsDistillationLoss(nn.Module):
         ValueError: when the temperature is not positive.
 
     Example:
+        >>> import torch
         >>> logits = torch.rand(1, 2, 4, 4, 4)
         >>> LogitsDistillationLoss()(logits, logits)
         tensor(0.)
@@ -44,7 +45,8 @@ class LogitsDistillationLoss(nn.Module):
         """
         if logits.shape != teacher_logits.shape:
             raise ValueError(
-                f"The student's logits have shape {tuple(logits.shape)}, the teacher's {tuple(teacher_logits.shape)}."
+                f"Logits must have one shape, got {tuple(logits.shape)} of the student "
+                f"and {tuple(teacher_logits.shape)} of the teacher."
             )
         student = F.log_softmax(logits / self.temperature, dim=1)
         teacher = F.log_softmax(teacher_logits / self.temperature, dim=1)

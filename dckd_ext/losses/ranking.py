@@ -59,15 +59,15 @@ class RankingLoss(nn.Module):
         rows = pairs.anchor_classes == anchor_class
         same_class = references.classes == anchor_class
         anchors = pairs.anchors[rows]
-        negative = 1 - anchors @ references.features[~same_class].T
-        own = 1 - (anchors * pairs.own[rows]).sum(1, keepdim=True)
-        positive = torch.cat([own, 1 - anchors @ references.features[same_class].T], 1)
+        negative = anchors @ references.features[~same_class].T
+        own = (anchors * pairs.own[rows]).sum(1, keepdim=True)
+        positive = torch.cat([own, anchors @ references.features[same_class].T], 1)
         other_case = pairs.anchor_cases[rows, None] != references.case_ids[same_class]
         is_positive = torch.cat([pairs.own_valid[rows, None], other_case], 1)
 
         ranks = min(self.k, negative.shape[1], positive.shape[1])
-        nearest = negative.topk(ranks, largest=False).values
-        farthest = positive.masked_fill(~is_positive, -torch.inf).topk(ranks).values
+        nearest = 1 - negative.topk(ranks).values
+        farthest = 1 - positive.masked_fill(~is_positive, torch.inf).topk(ranks, largest=False).values
         valid = farthest.isfinite()
         gap = self.margin + farthest.masked_fill(~valid, 0.0) - nearest
         weight = valid * torch.exp(-self.alpha * torch.arange(ranks, device=valid.device))

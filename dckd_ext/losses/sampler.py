@@ -35,7 +35,7 @@ class PairSampler(nn.Module):
         reference_purity: the same for a reference.
 
     Raises:
-        ValueError: when the bank's classes or channels differ from these.
+        ValueError: when the bank's classes or channels differ from these, or a purity is not in (0, 1].
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class PairSampler(nn.Module):
                 f"The bank holds {bank.num_classes} classes of {bank.channels} channels, "
                 f"but the sampler needs {num_classes} classes of {teacher_channels} channels."
             )
+        if not (0 < anchor_purity <= 1 and 0 < reference_purity <= 1):
+            raise ValueError(f"Purities must be in (0, 1], got {anchor_purity} and {reference_purity}.")
         self.num_classes = num_classes
         self.projector = SynchronisedModule(
             nn.Sequential(
@@ -85,9 +87,9 @@ class PairSampler(nn.Module):
         features, teacher_features = self._features(output)
         grid = common_grid(label, self.grid_stride, features, teacher_features)
         with torch.autocast(label.device.type, enabled=False):
-            student = F.normalize(voxels(self.projector(pool(features, grid))), dim=-1)
+            student = voxels(self.projector(pool(features, grid)))
             with torch.no_grad():
-                teacher = F.normalize(voxels(pool(teacher_features, grid)), dim=-1)
+                teacher = voxels(pool(teacher_features, grid))
                 cells = Cells.of(label, output.logits, output.teacher_logits, grid)
             return self._pairs(student, teacher, cells, output.case_ids)
 
@@ -115,10 +117,10 @@ class PairSampler(nn.Module):
         )
         own_valid = torch.cat([cells.teacher_right, torch.diag_embed(region.any(-1))], -1)
         pairs = Pairs(
-            anchors=student[case, position],
+            anchors=F.normalize(student[case, position], dim=1),
             anchor_classes=anchor_class,
             anchor_cases=case_ids[case],
-            own=teacher[case, position],
+            own=F.normalize(teacher[case, position], dim=1),
             own_valid=own_valid[case, anchor_class, position],
             references=batch if self.bank is None else References.join(batch, self.bank.references()),
         )
@@ -132,13 +134,15 @@ class PairSampler(nn.Module):
         num_cells = region.shape[-1]
         is_region = position >= num_cells
         interior = cells.interior[case, position.clamp(max=num_cells - 1)] | is_region
-        local = References(teacher[case, position], classes, case_ids[case], interior, is_region)
+        vectors = F.normalize(teacher[case, position], dim=1)
+        local = References(vectors, classes, case_ids[case], interior, is_region)
         return gather_references(local) if self.training else local
 
 
 def _append_regions(vectors: Tensor, mask: Tensor) -> Tensor:
-    """Vectors ``(B, N, C)`` and below them the mean direction over each of K masks ``(B, K, N)``."""
-    return torch.cat([vectors, F.normalize(mask.float() @ vectors, dim=-1)], dim=1)
+    """Vectors ``(B, N, C)`` and below them the mean over each of K masks ``(B, K, N)``."""
+    mean = mask.float() @ vectors / mask.sum(-1, keepdim=True).clamp(min=1)
+    return torch.cat([vectors, mean], dim=1)
 
 
 def _rows(positions: Tensor, valid: Tensor, region: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,71 @@
+"""Two gloo processes: projectors and banks stay equal although the data differ."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from test_pair_sampler import SIZE, cubes, output_for, sampler
+from torch import distributed, multiprocessing
+
+from dckd_ext.losses import DecoupledContrastiveLoss, DistillationLoss, RankingLoss, Term
+
+STEPS = 4
+IGNORED = torch.full((1, 1, *SIZE), 255.0)
+
+
+def label_of(rank: int, step: int) -> torch.Tensor:
+    """Rank 1 never sees foreground, has a batch of another size and once no labelled voxel at all."""
+    if rank == 0:
+        return cubes(2)
+    return IGNORED if step == 2 else torch.zeros_like(IGNORED)
+
+
+def train(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    torch.manual_seed(rank)
+    loss = DistillationLoss(
+        {
+            "dcl": Term(DecoupledContrastiveLoss(), ramp=(0.0, 0.5)),
+            "ranking": Term(RankingLoss(), ramp=(0.0, 0.5)),
+        },
+        pairs=sampler(),
+    )
+    start = torch.cat([p.detach().flatten() for p in loss.parameters()])
+    names = [name for name, _ in loss.named_parameters()]
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
+    for step in range(STEPS):
+        loss.progress = step / STEPS
+        label = label_of(rank, step)
+        optimizer.zero_grad()
+        loss(output_for(label), label).backward()
+        optimizer.step()
+    assert [name for name, _ in loss.named_parameters()] == names
+    torch.save({"state": loss.state_dict(), "start": start}, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_projectors_and_banks_are_equal_on_both_ranks(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(train, (port, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert not torch.equal(first["start"], second["start"])
+    assert first["state"].keys() == second["state"].keys() == sampler_keys()
+    for key, value in first["state"].items():
+        assert torch.equal(value, second["state"][key]), key
+    moved = torch.cat([v.flatten() for k, v in first["state"].items() if k.startswith("pairs.projector")])
+    assert not torch.equal(moved, first["start"])
+    assert first["state"]["pairs.bank.voxels.count"].min() > 0
+
+
+def sampler_keys() -> set[str]:
+    return {f"pairs.{key}" for key in sampler().state_dict()}

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pair_examples import dot, permuted, random_pairs, saved_bytes
+
+from dckd_ext.losses import Pairs, RankingLoss
+
+
+def oracle(pairs: Pairs, margin: float = 0.4, gamma: float = 10.0, alpha: float = 0.25, k: int = 16) -> float:
+    """The formula, pair by pair."""
+    refs = pairs.references
+    losses = []
+    for a, anchor in enumerate(pairs.anchors):
+        c, case = int(pairs.anchor_classes[a]), int(pairs.anchor_cases[a])
+        positives = [1 - dot(anchor, pairs.own[a])] if pairs.own_valid[a] else []
+        negatives = []
+        for q, feature in enumerate(refs.features):
+            if not refs.interior[q]:
+                continue
+            if int(refs.classes[q]) != c:
+                negatives.append(1 - dot(anchor, feature))
+            elif int(refs.case_ids[q]) != case:
+                positives.append(1 - dot(anchor, feature))
+        ranked = list(zip(sorted(positives, reverse=True), sorted(negatives), strict=False))[:k]
+        if not ranked:
+            continue
+        weights = [math.exp(-alpha * r) for r in range(len(ranked))]
+        terms = [math.log1p(math.exp(gamma * (margin + p - n))) / gamma for p, n in ranked]
+        losses.append(sum(w * t for w, t in zip(weights, terms, strict=True)) / sum(weights))
+    return statistics.fmean(losses) if losses else 0.0
+
+
+CASES = {
+    "two classes": {},
+    "many references": {"references": 90, "anchors": 8},
+    "four classes": {"num_classes": 4, "anchors": 30, "references": 40},
+    "one case, so own vectors only": {"num_cases": 1},
+    "no references": {"reference_classes": []},
+    "no negatives": {"anchor_classes": [1], "reference_classes": [1]},
+    "patch without foreground": {"anchor_classes": [0]},
+    "absent class": {"num_classes": 3, "anchor_classes": [0, 2], "reference_classes": [0, 1]},
+}
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("settings_", [{}, {"k": 3, "alpha": 2.5}, {"margin": 0.1, "gamma": 2.0}])
+def test_equals_the_plain_loop(options, settings_):
+    pairs = random_pairs(**options)
+    assert RankingLoss(**settings_)(pairs).item() == pytest.approx(oracle(pairs, **settings_), abs=2e-6)
+
+
+def test_equals_the_plain_loop_on_bfloat16_features():
+    pairs = random_pairs(dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = RankingLoss()(pairs)
+    assert value.item() == pytest.approx(oracle(pairs), abs=3e-2)
+
+
+@pytest.mark.parametrize("anchors", [0, 12])
+def test_zero_stays_attached_where_nothing_can_be_compared(anchors):
+    pairs = random_pairs(anchors=anchors, reference_classes=[])
+    value = RankingLoss()(pairs)
+    value.backward()
+    assert value.item() == 0
+    assert pairs.anchors.grad is not None
+    assert not pairs.anchors.grad.any()
+
+
+def test_leaves_out_references_at_the_boundary():
+    pairs = random_pairs()
+    refs = pairs.references
+    moved = torch.where(refs.interior[:, None], refs.features, -refs.features)
+    changed = dataclasses.replace(pairs, references=refs._replace(features=moved))
+    assert not torch.equal(moved, refs.features)
+    assert RankingLoss()(changed).item() == RankingLoss()(pairs).item()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), num_classes=st.integers(2, 4), num_cases=st.integers(1, 3))
+def test_is_positive_has_finite_gradients_and_ignores_the_order(seed, num_classes, num_cases):
+    pairs = random_pairs(seed, num_classes=num_classes, num_cases=num_cases)
+    value = RankingLoss()(pairs)
+    value.backward()
+    assert value.item() >= 0
+    assert pairs.anchors.grad.isfinite().all()
+    assert RankingLoss()(permuted(pairs, seed)).item() == pytest.approx(value.item(), abs=1e-6)
+
+
+def test_memory_grows_linearly_with_the_references():
+    small, large = (saved_bytes(RankingLoss(), random_pairs(anchors=64, references=n)) for n in (500, 2000))
+    assert small < large < 5 * small
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": 0.0}, {"k": 0}])
+def test_refuses_settings_that_are_not_positive(wrong):
+    with pytest.raises(ValueError, match="must be positive"):
+        RankingLoss(**wrong)
