@@ -1,1 +1,19 @@
-"""TODO."""
+"""`dckd COMMAND`: one module of this package a command, imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import fire
+
+_COMMANDS = ("taps", "report")
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line of text, not in a traceback."""
+    chosen = [name for name in _COMMANDS if name in sys.argv[1:2]] or _COMMANDS
+    try:
+        fire.Fire({name: getattr(import_module(f"{__name__}.{name}"), name) for name in chosen}, name="dckd")
+    except (ValueError, OSError) as error:
+        sys.exit(f"dckd: {error}")

@@ -1,0 +1,52 @@
+"""`dckd report NAME=RUN ...`: runs side by side, as a table and as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dckd_ext.files import written_whole
+from dckd_ext.report import Comparison, Run, check_same_cases, markdown, page, read_run
+
+
+def report(
+    *runs: str,
+    out: str = "report.html",
+    compare: str | Sequence[str] = (),
+    dataset_dir: str | None = None,
+    title: str = "Segmentation report",
+) -> None:
+    """Compare evaluated runs, and write OUT (self-contained HTML) and the same tables as Markdown beside it.
+
+    Args:
+        runs: NAME=RUN or NAME=RUN,BUNDLE. RUN is a folder with the scores_*.csv of evaluate.yaml, or that
+            file. The folder's training.json, TensorBoard events and masks named CASE_seg.nii.gz are shown
+            as well. With BUNDLE, parameters and multiply-adds are counted.
+        out: the HTML file.
+        compare: paired differences to show, as A-B of two names, several with commas between.
+        dataset_dir: MSD folder; with it and with masks in the runs, cases are pictured.
+        title: heading of the page.
+
+    Raises:
+        ValueError: when a file lacks something, or the runs were not scored on the same cases.
+    """
+    if not runs:
+        raise ValueError("no runs given, expected NAME=RUN or NAME=RUN,BUNDLE for each")
+    read = [read_run(text) for text in runs]
+    check_same_cases(read)
+    wanted = compare.split(",") if isinstance(compare, str) else compare
+    comparisons = [_comparison(text, read) for text in wanted]
+    text, html = Path(out).with_suffix(".md"), Path(out).with_suffix(".html")
+    with written_whole(text) as beside:
+        beside.write_text(markdown(title, read, comparisons), encoding="utf-8")
+    with written_whole(html) as beside:
+        beside.write_text(page(title, read, comparisons, dataset_dir), encoding="utf-8")
+    print(text.read_text(encoding="utf-8"))
+    print(f"report: {html.resolve()}")
+
+
+def _comparison(text: str, runs: Sequence[Run]) -> Comparison:
+    pairs = {f"{one.name}-{other.name}": Comparison(one, other) for one in runs for other in runs}
+    if text not in pairs:
+        raise ValueError(f"cannot compare {text!r}: expected A-B of the names {[run.name for run in runs]}")
+    return pairs[text]

@@ -1,0 +1,64 @@
+"""Training curves from TensorBoard files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .runs import Run
+
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+_COLUMNS = 3
+_POINTS = 100  # of a drawn line; longer series are averaged in blocks
+
+
+def draw_curves(runs: Sequence[Run]) -> Figure | None:
+    """One panel for every logged quantity, one line a run; None if no run has TensorBoard files."""
+    series = {run.name: _read(run) for run in runs}
+    tags = list(dict.fromkeys(tag for curves in series.values() for tag in curves))
+    if not tags:
+        return None
+    rows = -(-len(tags) // _COLUMNS)
+    figure = Figure(figsize=(4 * _COLUMNS, 3 * rows), layout="constrained")
+    for number, tag in enumerate(tags, start=1):
+        _draw_panel(figure.add_subplot(rows, _COLUMNS, number), tag, series)
+    return figure
+
+
+def _draw_panel(panel: Axes, tag: str, series: dict[str, Curves]) -> None:
+    for number, (name, curves) in enumerate(series.items()):
+        if tag in curves:
+            steps, values = _thinned(*curves[tag])
+            marker = "." if len(steps) < 15 else None
+            panel.plot(steps, values, color=f"C{number}", label=name, marker=marker)
+    panel.set(title=tag, xlabel="epoch" if tag.startswith("val_") else "step")
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+
+
+def _read(run: Run) -> Curves:
+    if not any(run.folder.glob("events.out.tfevents.*")):
+        return {}
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: _arrays(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
+
+
+def _arrays(scalars: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values in order; of a step that a resumed run repeated, the last value."""
+    latest = dict(sorted({scalar.step: scalar.value for scalar in scalars}.items()))
+    return np.array(list(latest)), np.array(list(latest.values()))
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    blocks = min(_POINTS, len(steps))
+    return _block_means(steps, blocks), _block_means(values, blocks)
+
+
+def _block_means(series: np.ndarray, blocks: int) -> np.ndarray:
+    return np.array([block.mean() for block in np.array_split(series, blocks)])

@@ -1,0 +1,97 @@
+"""A report as Markdown and as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from .runs import Run
+from .tables import Comparison, Table, cost_table, difference_table, score_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222;
+       margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums }
+th, td { border-bottom: 1px solid #ccc; padding: .35rem .8rem; text-align: left; vertical-align: top }
+td:first-child { white-space: nowrap; font-weight: 600 }
+img { max-width: 100%; margin: .5rem 0 }
+"""
+
+
+def markdown(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
+    """The tables, headed and explained."""
+    parts = [f"# {title}", _about(runs)]
+    for heading, table in _tables(runs, comparisons).items():
+        parts += [f"## {heading}", _markdown_table(table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(
+    title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], dataset_dir: str | None = None
+) -> str:
+    """The tables, the training curves and, with a dataset folder and masks, pictures of cases."""
+    parts = [f"<h1>{escape(title)}</h1><p>{escape(_about(runs))}</p>"]
+    for heading, table in _tables(runs, comparisons).items():
+        parts += [f"<h2>{heading}</h2>", _html_table(table)]
+    parts += _figures(runs, dataset_dir)
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def _about(runs: Sequence[Run]) -> str:
+    return (
+        f"Mean over {len(runs[0].cases)} cases; in brackets the 95 % bootstrap interval over cases. "
+        "HD95 is the 95th percentile of the surface distance, in mm."
+    )
+
+
+def _tables(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> dict[str, Table]:
+    tables = {"Scores": score_table(runs)}
+    if comparisons:
+        tables["Differences on the same cases"] = difference_table(comparisons)
+    return {**tables, "Cost": cost_table(runs)}
+
+
+def _markdown_table(table: Table) -> str:
+    head, *rows = table
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _html_table(table: Table) -> str:
+    head, *rows = ([escape(cell) for cell in line] for line in table)
+    first = f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"
+    return f"<table>{first}{''.join(f'<tr>{_cells(row)}</tr>' for row in rows)}</table>"
+
+
+def _cells(row: Sequence[str]) -> str:
+    return "".join(f"<td>{cell.replace(' [', '<br>[')}</td>" for cell in row)
+
+
+def _figures(runs: Sequence[Run], dataset_dir: str | None) -> list[str]:
+    # here, since matplotlib comes with the extra "report" and the tables do without
+    from .curves import draw_curves
+    from .pictures import draw_case, pick_cases
+
+    parts = []
+    if curves := draw_curves(runs):
+        parts += ["<h2>Training</h2>", _image(curves, "training curves")]
+    picked = pick_cases(runs)
+    pictured = [run for run in runs if all(run.mask(case).is_file() for case in picked)]
+    if dataset_dir and pictured:
+        parts.append("<h2>Cases</h2>")
+        parts += [_image(draw_case(case, what, pictured, dataset_dir), case) for case, what in picked.items()]
+    return parts
+
+
+def _image(figure: Figure, description: str) -> str:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    data = base64.b64encode(png.getvalue()).decode()
+    return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'

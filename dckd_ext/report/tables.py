@@ -1,0 +1,111 @@
+"""The tables of a report, as rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .bootstrap import Estimate, bootstrap_mean
+from .runs import Run
+
+Table = list[list[str]]
+_UNKNOWN = "-"
+
+
+class Comparison(NamedTuple):
+    """A paired difference: `one` minus `other`, case by case."""
+
+    one: Run
+    other: Run
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+        return f"{self.one.name} - {self.other.name}"
+
+
+def score_table(runs: Sequence[Run]) -> Table:
+    """Mean scores with intervals: Dice of each class and their mean, HD95 in mm."""
+    columns = _score_columns(runs[0])
+    head = ["run", *columns.values()]
+    return [head, *([run.name, *_estimates(run.scores, columns)] for run in runs)]
+
+
+def difference_table(comparisons: Sequence[Comparison]) -> Table:
+    """Paired differences with intervals, and in how many cases the mean Dice is higher."""
+    columns = _score_columns(comparisons[0].one)
+    head = ["paired difference", *columns.values(), "cases with higher Dice"]
+    return [head, *(_difference_row(comparison, list(columns)) for comparison in comparisons)]
+
+
+def cost_table(runs: Sequence[Run]) -> Table:
+    """What each run costs: size, multiply-adds, time of a volume, training."""
+    head = [
+        "run",
+        "parameters",
+        "GMACs a patch",
+        "median s a volume",
+        "steps",
+        "training time",
+        "trained on",
+    ]
+    return [head, *(_cost_row(run) for run in runs)]
+
+
+def _score_columns(run: Run) -> dict[str, str]:
+    dice = {f"dice_{name}": f"Dice {name}" for name in run.classes}
+    hd95 = {f"hd95_{name}": f"HD95 {name}, mm" for name in run.classes}
+    return {**dice, "dice_mean": "Dice mean", **hd95, "hd95_mean": "HD95 mean, mm"}
+
+
+def _difference_row(comparison: Comparison, columns: Sequence[str]) -> list[str]:
+    one, other = comparison.one.scores, comparison.other.scores
+    changes = {name: one[name] - other[name] for name in columns}
+    better = int((changes["dice_mean"] > 0).sum())
+    cells = _estimates(changes, columns, sign="+")
+    return [comparison.name, *cells, f"{better} of {len(comparison.one.cases)}"]
+
+
+def _estimates(scores: Mapping[str, np.ndarray], columns: Iterable[str], sign: str = "") -> list[str]:
+    return [_estimate(name, bootstrap_mean(scores[name]), sign) for name in columns]
+
+
+def _estimate(column: str, estimate: Estimate, sign: str) -> str:
+    digits = 4 if column.startswith("dice_") else 2
+    mean, low, high = (f"{number:{sign}.{digits}f}" for number in estimate)
+    return f"{mean} [{low}, {high}]"
+
+
+def _cost_row(run: Run) -> list[str]:
+    record = run.record
+    seconds = record.get("seconds")
+    return [
+        run.name,
+        *_network_cells(run.bundle),
+        f"{np.median(run.scores['seconds']):.2f}",
+        str(record.get("steps", _UNKNOWN)),
+        _UNKNOWN if seconds is None else _duration(seconds),
+        f"{record['device']}, {record['threads']} threads" if record else _UNKNOWN,
+    ]
+
+
+def _network_cells(bundle: str | None) -> list[str]:
+    if bundle is None:
+        return [_UNKNOWN, _UNKNOWN]
+    # here, since torch and monai take seconds to load
+    from dckd_ext.networks import count_macs, count_parameters
+    from dckd_ext.teachers import in_channels, load_bundle_config, student_network
+
+    network = student_network(bundle)
+    size = load_bundle_config(bundle)["_meta_#network_data_format#inputs#image#spatial_shape"]
+    parameters = f"{count_parameters(network) / 1e6:.2f} M"
+    if not all(isinstance(edge, int) for edge in size):
+        return [parameters, _UNKNOWN]
+    macs = count_macs(network, size, in_channels(bundle)) / 1e9
+    return [parameters, f"{macs:.2f} ({' x '.join(map(str, size))})"]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
