@@ -87,10 +87,10 @@ def _cross_case_mean(pairs: Pairs) -> tuple[Tensor, Tensor]:
     The mean similarity equals the similarity to the mean, so one mean for each class and case will do.
     """
     references = pairs.references
-    groups, group = torch.stack([pairs.anchor_classes, pairs.anchor_cases], 1).unique(
-        dim=0, return_inverse=True
-    )
-    is_positive = (references.classes == groups[:, :1]) & (references.case_ids != groups[:, 1:])
-    count = is_positive.sum(1, keepdim=True)
+    classes, class_index = pairs.anchor_classes.unique(return_inverse=True)
+    cases, case_index = pairs.anchor_cases.unique(return_inverse=True)
+    same_class = references.classes == classes[:, None, None]
+    is_positive = same_class & (references.case_ids != cases[:, None])  # (classes, cases, Q)
+    count = is_positive.sum(2, keepdim=True)
     mean = is_positive.to(references.features.dtype) @ references.features / count.clamp(min=1)
-    return mean[group], (count > 0).squeeze(1)[group]
+    return mean[class_index, case_index], count[class_index, case_index, 0] > 0

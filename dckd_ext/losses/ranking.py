@@ -67,7 +67,7 @@ class RankingLoss(nn.Module):
 
         ranks = min(self.k, negative.shape[1], positive.shape[1])
         nearest = 1 - negative.topk(ranks).values
-        farthest = 1 - positive.masked_fill(~is_positive, torch.inf).topk(ranks, largest=False).values
+        farthest = 1 - positive.where(is_positive, torch.inf).topk(ranks, largest=False).values
         valid = farthest.isfinite()
         gap = self.margin + farthest.masked_fill(~valid, 0.0) - nearest
         weight = valid * torch.exp(-self.alpha * torch.arange(ranks, device=valid.device))
