@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pair_examples import dot, permuted, random_pairs, saved_bytes
 
 from dckd_ext.losses import DecoupledContrastiveLoss, Pairs
+
+from .pair_examples import dot, permuted, random_pairs, saved_bytes
 
 
 def oracle(pairs: Pairs, tau: float) -> float:

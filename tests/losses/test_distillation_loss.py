@@ -8,7 +8,6 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.losses import DiceCELoss
-from test_pair_sampler import cubes, output_for, sampler
 from torch import nn
 
 from dckd_ext.losses import (
@@ -18,6 +17,8 @@ from dckd_ext.losses import (
     RankingLoss,
     Term,
 )
+
+from .batch_examples import cubes, output_for, sampler
 
 SEGMENTATION = DiceCELoss(to_onehot_y=True, softmax=True)
 

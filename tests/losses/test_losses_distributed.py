@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_pair_sampler import SIZE, cubes, output_for, sampler
 from torch import distributed, multiprocessing
 
 from dckd_ext.losses import DecoupledContrastiveLoss, DistillationLoss, RankingLoss, Term
+
+from .batch_examples import SIZE, cubes, output_for, sampler
 
 STEPS = 4
 IGNORED = torch.full((1, 1, *SIZE), 255.0)

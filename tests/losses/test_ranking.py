@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pair_examples import dot, permuted, random_pairs, saved_bytes
 
 from dckd_ext.losses import Pairs, RankingLoss
+
+from .pair_examples import dot, permuted, random_pairs, saved_bytes
 
 
 def oracle(pairs: Pairs, margin: float = 0.4, gamma: float = 10.0, alpha: float = 0.25, k: int = 16) -> float:
