@@ -1,0 +1,126 @@
+"""Inference and evaluation of the shipped bundles on volumes of any geometry."""
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from dckd_ext.teachers import student_network
+from tests.conftest import bundle, ellipsoids, workflow, write_volume
+
+OBLIQUE = nib.affines.from_matvec(
+    nib.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([0.9, 0.7, 1.3]), [10.0, -20.0, 5.0]
+)
+FLIPPED = np.diag([-1.2, -1.0, 1.0, 1.0])
+
+
+@pytest.fixture(scope="session")
+def student_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(student_network(bundle("unet_student_segmentation")).state_dict(), path)
+    return path
+
+
+def infer(data: Path, out: Path, weights: Path, kind: str = "unet_student_segmentation", **override):
+    flow = workflow(
+        kind,
+        "inference.yaml",
+        "inference",
+        dataset_dir=str(data),
+        output_dir=str(out),
+        checkpoint=str(weights),
+        patch_size=[32, 16, 16],
+        device="cpu",
+        **override,
+    )
+    flow.run()
+
+
+@pytest.mark.parametrize("affine", [np.eye(4), OBLIQUE, FLIPPED], ids=["identity", "oblique", "flipped"])
+@pytest.mark.parametrize("shape", [(36, 21, 19), (11, 9, 40)])
+def test_masks_lie_in_the_geometry_of_the_image(affine, shape, tmp_path: Path, student_weights: Path):
+    image = write_volume(tmp_path / "in" / "case.nii.gz", ellipsoids(shape, 0)[0], affine)
+    infer(tmp_path / "in", tmp_path / "out", student_weights)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["case_seg.nii.gz"]
+    mask = nib.load(tmp_path / "out" / "case_seg.nii.gz")
+    assert mask.shape == shape
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_allclose(mask.affine, nib.load(image).affine, atol=1e-4)
+    assert set(np.unique(mask.dataobj)) <= {0, 1, 2}
+
+
+def test_the_mask_is_the_networks_own(tmp_path: Path, student_weights: Path):
+    """One window as large as the volume, at 1 mm in RAS: the mask is the plain argmax of the network."""
+    from monai.transforms import Compose, NormalizeIntensity, ScaleIntensityRangePercentiles
+
+    image = ellipsoids((32, 16, 16), 1)[0]
+    write_volume(tmp_path / "in" / "a.nii", image)
+    infer(tmp_path / "in", tmp_path / "out", student_weights)
+    network = student_network(bundle("unet_student_segmentation")).eval()
+    network.load_state_dict(torch.load(student_weights, weights_only=True))
+    scale = Compose([ScaleIntensityRangePercentiles(0.5, 99.5, 0, 1, clip=True), NormalizeIntensity()])
+    with torch.no_grad():
+        expected = network(torch.as_tensor(scale(image[None]))[None]).argmax(1)[0].numpy()
+    found = np.asarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj)
+    assert np.mean(found == expected) > 0.999
+
+
+def test_distillation_bundle_infers_with_the_student(tmp_path: Path, student_weights: Path):
+    write_volume(tmp_path / "in" / "a.nii.gz", ellipsoids((33, 17, 16), 1)[0])
+    infer(tmp_path / "in", tmp_path / "one", student_weights)
+    infer(tmp_path / "in", tmp_path / "two", student_weights, kind="distillation")
+    one, two = (np.asarray(nib.load(tmp_path / name / "a_seg.nii.gz").dataobj) for name in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_missing_weights(tmp_path: Path, raises_from_config):
+    write_volume(tmp_path / "in" / "a.nii.gz", ellipsoids((33, 17, 16), 1)[0])
+    error = raises_from_config(lambda: infer(tmp_path / "in", tmp_path / "out", tmp_path / "gone.pt"))
+    assert "gone.pt" in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nan_image_is_named(tmp_path: Path, student_weights: Path, raises_from_config):
+    image = ellipsoids((33, 17, 16), 1)[0]
+    image[3, 3, 3] = np.nan
+    path = write_volume(tmp_path / "in" / "a.nii.gz", image)
+    error = raises_from_config(lambda: infer(tmp_path / "in", tmp_path / "out", student_weights))
+    assert str(path) in str(error)
+    assert "NaN" in str(error)
+
+
+def test_evaluate_scores_what_inference_writes(tmp_path: Path, msd: Path, student_weights: Path):
+    """The CSV against Dice computed by hand from the files that inference writes and the label files."""
+    flow = workflow(
+        "unet_student_segmentation",
+        ["inference.yaml", "evaluate.yaml"],
+        "inference",
+        dataset_dir=str(msd),
+        split_file=str(msd / "splits.json"),
+        split="all",
+        output_dir=str(tmp_path),
+        checkpoint=str(student_weights),
+        patch_size=[32, 16, 16],
+        device="cpu",
+    )
+    flow.run()
+    infer(msd / "imagesTr", tmp_path / "masks", student_weights)
+    rows = list(csv.DictReader((tmp_path / "scores_all.csv").open()))
+    assert len(rows) == 6
+    for row in rows:
+        mask, label = (
+            np.asarray(nib.load(path).dataobj)
+            for path in (
+                tmp_path / "masks" / f"{row['case']}_seg.nii.gz",
+                msd / "labelsTr" / f"{row['case']}.nii.gz",
+            )
+        )
+        for number, name in ((1, "anterior"), (2, "posterior")):
+            p, t = mask == number, label == number
+            assert float(row[f"dice_{name}"]) == pytest.approx(
+                2 * (p & t).sum() / (p.sum() + t.sum()), abs=1e-4
+            )

@@ -1,0 +1,50 @@
+"""The multi-GPU overlay under torchrun, here with two CPU processes and gloo."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dckd_ext.teachers import student_network
+from tests.conftest import SMALL, bundle
+
+pytestmark = pytest.mark.slow
+
+
+def torchrun(kind: str, out: Path, data: Path, **override) -> None:
+    folder = bundle(kind)
+    configs = [str(folder / "configs" / name) for name in ("train.yaml", "multi_gpu_train.yaml")]
+    settings = {
+        **{key: value for key, value in SMALL.items() if key != "device"},
+        "config_file": configs,
+        "bundle_root": folder,
+        "dataset_dir": data,
+        "split_file": data / "splits.json",
+        "output_dir": out,
+        "checkpoint": out / "model.pt",
+        **override,
+    }
+    arguments = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "monai.bundle", "run", "training", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+
+
+def test_plain_training(tmp_path: Path, msd: Path):
+    torchrun("teacher_segmentation", tmp_path, msd, batch_size=1)
+    network = student_network(bundle("teacher_segmentation"))
+    network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+
+
+def test_distillation(tmp_path: Path, msd: Path, teacher_weights: Path):
+    override = {"teacher_weights": teacher_weights, "min_teacher_dice": 0, "batch_size": 1, "epochs": 3}
+    torchrun("distillation", tmp_path, msd, **override)
+    network = student_network(bundle("unet_student_segmentation"))
+    network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    checkpoint = torch.load(tmp_path / "resume.pt", weights_only=True)
+    assert not [name for name in checkpoint["parts"]["network"] if name.startswith("module.")]

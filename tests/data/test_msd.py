@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from dckd_ext.data import download_msd, image_files, msd_datalist
+from tests.conftest import bundle, make_msd
+
+
+def names(cases) -> set[str]:
+    return {case["case"] for case in cases}
+
+
+def test_sections_are_disjoint_and_complete(msd: Path):
+    split = str(msd / "splits.json")
+    training = msd_datalist(str(msd), "training", split, fold=1)
+    validation = msd_datalist(str(msd), "validation", split, fold=1)
+    assert not names(training) & names(validation)
+    assert names(training) | names(validation) == names(msd_datalist(str(msd), "all", split))
+    assert names(msd_datalist(str(msd), 1, split)) == names(validation)
+    assert all(Path(case["image"]).is_file() and Path(case["label"]).is_file() for case in training)
+
+
+def test_case_ids_do_not_depend_on_the_section(msd: Path):
+    split = str(msd / "splits.json")
+    ids = {case["case"]: case["case_id"] for case in msd_datalist(str(msd), "all", split)}
+    assert sorted(ids.values()) == list(range(6))
+    assert all(ids[case["case"]] == case["case_id"] for case in msd_datalist(str(msd), 3, split))
+
+
+def test_held_out_folds_do_not_train(msd: Path):
+    split = str(msd / "splits.json")
+    held_out = names(msd_datalist(str(msd), 0, split))
+    assert not held_out & names(msd_datalist(str(msd), "training", split, fold=1, held_out=[0]))
+    assert held_out <= names(msd_datalist(str(msd), "training", split, fold=1))
+
+
+def test_missing_cases_are_an_error_except_for_test(msd: Path, tmp_path: Path, caplog):
+    split = tmp_path / "splits.json"
+    split.write_text(
+        json.dumps({"folds": [["hippocampus_000"], ["nobody"]], "test": ["hippocampus_001", "gone"]})
+    )
+    with pytest.raises(ValueError, match=r"1 of the 1 cases .*training.*nobody.*split_file"):
+        msd_datalist(str(msd), "training", str(split), fold=0)
+    assert names(msd_datalist(str(msd), "test", str(split))) == {"hippocampus_001"}
+    assert "1 of 2 cases" in caplog.text
+
+
+@pytest.mark.parametrize("section", [7, "7", "validate", -1])
+def test_unknown_section(msd: Path, section):
+    with pytest.raises(
+        ValueError, match=rf"unknown fold or section '?{section}'?: .*splits.json has the folds 0 to 4"
+    ):
+        msd_datalist(str(msd), section, str(msd / "splits.json"))
+
+
+def test_unknown_fold(msd: Path):
+    with pytest.raises(ValueError, match="unknown fold or section 9"):
+        msd_datalist(str(msd), "training", str(msd / "splits.json"), fold=9)
+
+
+def test_empty_section(msd: Path, tmp_path: Path):
+    split = tmp_path / "splits.json"
+    split.write_text(json.dumps({"folds": [["hippocampus_000"], []], "test": []}))
+    with pytest.raises(ValueError, match="no case of validation"):
+        msd_datalist(str(msd), "validation", str(split), fold=1)
+
+
+def test_a_split_is_made_once_and_saved(msd: Path, tmp_path: Path, caplog):
+    split = tmp_path / "mine.json"
+    first = msd_datalist(str(msd), "training", str(split), seed=3)
+    assert "made and saved" in caplog.text
+    saved = json.loads(split.read_text())
+    assert sorted(name for fold in saved["folds"] for name in fold) == [f"hippocampus_{number:03d}" for number in range(6)]
+    assert msd_datalist(str(msd), "training", str(split), seed=4) == first  # the file counts from now on
+
+
+def test_split_file_of_another_kind(msd: Path, tmp_path: Path):
+    split = tmp_path / "splits.json"
+    split.write_text('{"training": []}')
+    with pytest.raises(ValueError, match=r"expected the key 'folds'.*\['training'\]"):
+        msd_datalist(str(msd), "training", str(split))
+
+
+def test_folder_without_dataset_json(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"no dataset.json.*--download true"):
+        msd_datalist(str(tmp_path), "training", str(tmp_path / "s.json"))
+
+
+def test_download_refuses_a_folder_of_another_name(tmp_path: Path):
+    with pytest.raises(ValueError, match="must end in Task04_Hippocampus"):
+        download_msd(str(tmp_path / "data"), "Task04_Hippocampus")
+
+
+def test_download_leaves_existing_data_alone(tmp_path: Path):
+    folder = make_msd(tmp_path / "mine", cases=1)
+    before = sorted(folder.rglob("*"))
+    download_msd(str(folder), "Task04_Hippocampus")
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_image_files(msd: Path, tmp_path: Path):
+    assert len(image_files(str(msd / "imagesTr"))) == 6
+    one = msd / "imagesTr" / "hippocampus_000.nii.gz"
+    assert image_files(str(one)) == [{"image": str(one)}]
+    with pytest.raises(FileNotFoundError, match="holds no NIfTI file"):
+        image_files(str(tmp_path))
+
+
+def test_shipped_split_names_every_case_once():
+    split = json.loads((bundle("teacher_segmentation") / "configs" / "splits.json").read_text())
+    numbers = [[int(name.split("_")[1]) for name in part] for part in (*split["folds"], split["test"])]
+    assert sum(map(len, numbers)) == 260 == len({number for part in numbers for number in part})
+    assert len(split["folds"]) == 5
+    assert len(split["test"]) == 50
