@@ -62,7 +62,13 @@ class CheckVolumed(MapTransform):
         ValueError: with the file, what was found and what is expected.
     """
 
-    def __init__(self, image_key: str = "image", label_key: str | None = None, num_classes: int = 2, in_channels: int = 1):
+    def __init__(
+        self,
+        image_key: str = "image",
+        label_key: str | None = None,
+        num_classes: int = 2,
+        in_channels: int = 1,
+    ):
         super().__init__([image_key, *([label_key] if label_key else [])])
         self.image_key, self.label_key = image_key, label_key
         self.num_classes, self.in_channels = num_classes, in_channels
@@ -82,7 +88,9 @@ class CheckVolumed(MapTransform):
             )
         bad = int((~torch.isfinite(image)).sum())
         if bad:
-            raise ValueError(f"image {_name(image)}: {bad} voxels are NaN or infinite, expected finite intensities")
+            raise ValueError(
+                f"image {_name(image)}: {bad} voxels are NaN or infinite, expected finite intensities"
+            )
 
     def _check_label(self, label: torch.Tensor, image: torch.Tensor) -> None:
         if label.shape[1:] != image.shape[1:]:

@@ -63,7 +63,9 @@ def msd_datalist(
             "a split is then made and saved there"
         )
     if missing:
-        _logger.warning("%s: %d of %d cases are not in %s, skipped", section, len(missing), len(names), dataset_dir)
+        _logger.warning(
+            "%s: %d of %d cases are not in %s, skipped", section, len(missing), len(names), dataset_dir
+        )
     found = [cases[name] for name in names if name in cases][:limit]
     if not found:
         raise ValueError(f"no case of {section} (as listed in {split_file}) is in {dataset_dir}")
@@ -100,7 +102,9 @@ def _read_split(path: Path, names: list[str], seed: int) -> dict[str, Any]:
     if path.is_file():
         split = json.loads(path.read_text())
         if not isinstance(split.get("folds"), list):
-            raise ValueError(f"{path}: expected the key 'folds' with a list of lists of case names, found {sorted(split)}")
+            raise ValueError(
+                f"{path}: expected the key 'folds' with a list of lists of case names, found {sorted(split)}"
+            )
         return split
     shuffled = random.Random(seed).sample(names, len(names))
     rule = f"five folds drawn at random with seed {seed}"
@@ -111,12 +115,16 @@ def _read_split(path: Path, names: list[str], seed: int) -> dict[str, Any]:
     return split
 
 
-def _section_names(split: dict, section: str | int, fold: int, held_out: Sequence[int], file: str) -> list[str]:
+def _section_names(
+    split: dict, section: str | int, fold: int, held_out: Sequence[int], file: str
+) -> list[str]:
     folds: list[list[str]] = split["folds"]
     for number in (fold, *held_out):
         _check_fold(number, len(folds), file)
     if section == "training":
-        return [name for number, names in enumerate(folds) if number not in (fold, *held_out) for name in names]
+        return [
+            name for number, names in enumerate(folds) if number not in (fold, *held_out) for name in names
+        ]
     if section == "validation":
         return folds[fold]
     if section == "test":
@@ -129,14 +137,16 @@ def _section_names(split: dict, section: str | int, fold: int, held_out: Sequenc
 
 def _check_fold(number: str | int, count: int, file: str) -> None:
     if str(number) not in map(str, range(count)):
-        raise ValueError(f"unknown fold or section {number!r}: {file} has the folds 0 to {count - 1}, and test and all")
+        raise ValueError(
+            f"unknown fold or section {number!r}: {file} has the folds 0 to {count - 1}, and test and all"
+        )
 
 
 def download_msd(dataset_dir: str, task: str) -> None:
     """Download an MSD task with MONAI (its md5 is checked) unless ``dataset_dir`` has a ``dataset.json``.
 
     Raises:
-        ValueError: when the last part of ``dataset_dir`` is not the task's name, which the archive unpacks to.
+        ValueError: when ``dataset_dir`` does not end in the task's name, which the archive unpacks to.
     """
     from monai.apps import DecathlonDataset, download_and_extract
 
@@ -163,7 +173,9 @@ def image_files(dataset_dir: str) -> list[dict[str, str]]:
     """
     path = Path(dataset_dir)
     files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-    images = [{"image": str(file)} for file in files if file.name.endswith(_VOLUME_ENDINGS) and file.name[0] != "."]
+    images = [
+        {"image": str(file)} for file in files if file.name.endswith(_VOLUME_ENDINGS) and file.name[0] != "."
+    ]
     if not images:
         raise FileNotFoundError(f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz)")
     return images

@@ -15,7 +15,9 @@ class _WarmDecay:
     def __init__(self, decay: float) -> None:
         self.decay = decay
 
-    def __call__(self, average: torch.Tensor, current: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
+    def __call__(
+        self, average: torch.Tensor, current: torch.Tensor, steps: torch.Tensor | int
+    ) -> torch.Tensor:
         decay = min(self.decay, (1 + int(steps)) / (10 + int(steps)))
         return torch.lerp(current, average, decay)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 
 from dckd_ext.files import written_whole
 
@@ -42,7 +43,7 @@ class ResumeCheckpoint:
         self,
         path: str,
         parts: Mapping[str, Any],
-        evaluator: Engine | None = None,
+        evaluator: Workflow | None = None,
         resume: bool = False,
         interval: int = 1,
         save: bool = True,
@@ -56,7 +57,7 @@ class ResumeCheckpoint:
         self.seconds_before = 0.0
         self.started = time.monotonic()
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Register at ``STARTED`` and ``EPOCH_COMPLETED``."""
         engine.add_event_handler(Events.STARTED, self.restore)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -66,7 +67,7 @@ class ResumeCheckpoint:
         """Wall time of the training so far, in seconds, over all its runs."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def save(self, engine: Engine) -> None:
+    def save(self, engine: Workflow) -> None:
         """Save, if this epoch's turn has come."""
         last = engine.state.epoch == engine.state.max_epochs
         if not self.save_here or not (last or engine.state.epoch % self.interval == 0):
@@ -81,13 +82,15 @@ class ResumeCheckpoint:
         with written_whole(self.path) as beside:
             torch.save(state, beside)
 
-    def restore(self, engine: Engine) -> None:
+    def restore(self, engine: Workflow) -> None:
         """Restore, if asked to and if there is something to restore."""
         self.started = time.monotonic()
         if not self.resume:
             return
         if not self.path.is_file():
-            _logger.warning("resume: there is no checkpoint %s, the training starts from the beginning", self.path)
+            _logger.warning(
+                "resume: there is no checkpoint %s, the training starts from the beginning", self.path
+            )
             return
         state = torch.load(self.path, map_location="cpu", weights_only=True)
         self._check(state, engine)
@@ -100,7 +103,7 @@ class ResumeCheckpoint:
             self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]
         _logger.info("resume: continuing after epoch %d of %s", state["epoch"], self.path)
 
-    def _all_parts(self, engine: Engine) -> dict[str, Any]:
+    def _all_parts(self, engine: Workflow) -> dict[str, Any]:
         scaler = getattr(engine, "scaler", None)
         return {**self.parts, **({"scaler": scaler} if scaler is not None else {})}
 
@@ -109,7 +112,7 @@ class ResumeCheckpoint:
             return -1.0, -1
         return float(self.evaluator.state.best_metric), int(self.evaluator.state.best_metric_epoch)
 
-    def _check(self, state: dict[str, Any], engine: Engine) -> None:
+    def _check(self, state: dict[str, Any], engine: Workflow) -> None:
         missing = sorted(set(self._all_parts(engine)) ^ set(state["parts"]))
         if missing:
             raise ValueError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 from ignite.engine import Engine, Events
 
 from dckd_ext.files import written_whole
@@ -56,15 +57,17 @@ class CaseScores:
 
     def _score(self, engine: Engine) -> None:
         seconds = time.perf_counter() - self.clock
-        for case, output in zip(engine.state.batch, engine.state.output, strict=True):
+        state: Any = engine.state
+        for case, output in zip(state.batch, state.output, strict=True):
             self.rows.append({**self._score_file(case, output["pred"]), "seconds": round(seconds, 4)})
 
     def _score_file(self, case: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
-        label = nib.load(case["label"])
-        array = np.asarray(prediction.detach().cpu())[0].round().astype(np.int64)
+        label = nib.Nifti1Image.from_filename(case["label"])
         spacing = nib.affines.voxel_sizes(label.affine)
         try:
-            scores = score_case(array, np.asarray(label.dataobj).round().astype(np.int64), spacing, self.class_names)
+            scores = score_case(
+                _classes(prediction.detach().cpu()[0]), _classes(label.dataobj), spacing, self.class_names
+            )
         except ValueError as error:
             raise ValueError(f"{case['label']}: {error}") from error
         return {"case": case["case"], **{name: round(value, 5) for name, value in scores.items()}}
@@ -75,5 +78,11 @@ class CaseScores:
             writer.writeheader()
             writer.writerows(self.rows)
         means = {name: np.mean([row[name] for row in self.rows]) for name in self.rows[0] if name != "case"}
-        _logger.info("%d cases: %s", len(self.rows), ", ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
+        _logger.info(
+            "%d cases: %s", len(self.rows), ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+        )
         _logger.info("scores of every case: %s", self.path)
+
+
+def _classes(volume: Any) -> npt.NDArray[np.int64]:
+    return np.asarray(volume).round().astype(np.int64)

@@ -14,7 +14,7 @@ __all__ = ["EpochSeed"]
 
 
 class EpochSeed:
-    """Seed every generator anew at the start of each epoch, so that none needs to be stored to resume exactly.
+    """Seed every generator anew at the start of each epoch: exact resuming needs no stored state.
 
     Ignite makes the loader's iterator after ``EPOCH_STARTED``; loader workers take their seed from torch's
     generator at that moment. Without workers the transforms live in this process and are seeded here.

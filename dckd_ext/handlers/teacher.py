@@ -38,7 +38,7 @@ class TeacherCheck:
             raise ValueError(
                 f"the teacher's mean Dice on the validation cases is {dice:.4f}, expected at least "
                 f"{self.min_dice} (min_teacher_dice). Most likely this pipeline's preprocessing (spacing, "
-                "orientation, intensity scaling, patch_size) is not the one that the teacher was trained with; "
-                "else its weights or its label_map are wrong"
+                "orientation, intensity scaling, patch_size) is not the one that the teacher was trained "
+                "with; else its weights or its label_map are wrong"
             )
         return dice

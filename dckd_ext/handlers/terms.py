@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 
 __all__ = ["LossTerms"]
 
@@ -22,11 +23,11 @@ class LossTerms:
     def __init__(self, loss: Any) -> None:
         self.loss = loss
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Register at ``EPOCH_STARTED``."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._set_progress)
 
-    def _set_progress(self, engine: Engine) -> None:
+    def _set_progress(self, engine: Workflow) -> None:
         self.loss.progress = (engine.state.epoch - 1) / max(engine.state.max_epochs, 1)
 
     def __call__(self, output: Any) -> dict[str, float]:

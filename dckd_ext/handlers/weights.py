@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 from torch import nn
 
 from dckd_ext.files import written_whole
@@ -59,7 +60,7 @@ class WeightsWriter:
         path: str,
         select: str = "last",
         dtype: str = "float32",
-        evaluator: Engine | None = None,
+        evaluator: Workflow | None = None,
         checkpoint: Any = None,
         record: str | None = None,
         save: bool = True,
@@ -67,12 +68,14 @@ class WeightsWriter:
         if select not in ("last", "best"):
             raise ValueError(f"select must be 'last' or 'best', found {select!r}")
         if select == "best" and evaluator is None:
-            raise ValueError("select='best' needs the evaluator whose key metric tells which weights are best")
+            raise ValueError(
+                "select='best' needs the evaluator whose key metric tells which weights are best"
+            )
         self.network, self.path, self.select, self.dtype = network, Path(path), select, dtype
         self.evaluator, self.checkpoint, self.record, self.save_here = evaluator, checkpoint, record, save
         self.previous_kept = False
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Register on the trainer, and on the evaluator for "best"."""
         if not self.save_here:
             return
@@ -82,11 +85,11 @@ class WeightsWriter:
             engine.add_event_handler(Events.COMPLETED, self._write)
         engine.add_event_handler(Events.COMPLETED, self._write_record)
 
-    def _write_if_best(self, evaluator: Engine) -> None:
+    def _write_if_best(self, evaluator: Workflow) -> None:
         if evaluator.state.best_metric_epoch == evaluator.state.epoch:
             self._write(evaluator)
 
-    def _write(self, engine: Engine) -> None:
+    def _write(self, engine: Workflow) -> None:
         self._keep_previous()
         save_weights(self.network, self.path, self.dtype)
         _logger.info("weights saved: %s", self.path)
@@ -102,7 +105,7 @@ class WeightsWriter:
         self.previous_kept = True
         _logger.warning("%s existed: the old weights are kept as %s", self.path, kept)
 
-    def _write_record(self, engine: Engine) -> None:
+    def _write_record(self, engine: Workflow) -> None:
         if self.record is None:
             return
         record = {

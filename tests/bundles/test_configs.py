@@ -31,7 +31,7 @@ DISTILLATION_TRAIN = STUDENT | {
     "class_names",
     "in_channels",
     "teacher",
-    "loss",
+    "loss_def",
     "optimizer",
     "initialize",
     "run",

@@ -71,7 +71,8 @@ def test_a_split_is_made_once_and_saved(msd: Path, tmp_path: Path, caplog):
     first = msd_datalist(str(msd), "training", str(split), seed=3)
     assert "made and saved" in caplog.text
     saved = json.loads(split.read_text())
-    assert sorted(name for fold in saved["folds"] for name in fold) == [f"hippocampus_{number:03d}" for number in range(6)]
+    names = [f"hippocampus_{number:03d}" for number in range(6)]
+    assert sorted(name for fold in saved["folds"] for name in fold) == names
     assert msd_datalist(str(msd), "training", str(split), seed=4) == first  # the file counts from now on
 
 
