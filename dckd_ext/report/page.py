@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222;
+body { font: 14px/1.5 system-ui, sans-serif; color: #222;
        margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums }
 th, td { border-bottom: 1px solid #ccc; padding: .35rem .8rem; text-align: left; vertical-align: top }
-td:first-child { white-space: nowrap; font-weight: 600 }
+td { white-space: nowrap }
+td:first-child { font-weight: 600 }
 img { max-width: 100%; margin: .5rem 0 }
 """
 

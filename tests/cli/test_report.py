@@ -108,7 +108,7 @@ def test_tables(plain, distilled, tmp_path):
     assert "Mean over 12 cases" in text
     assert "| plain | 0.8000 [" in text  # anterior, 0.7 + 0.1
     assert "2.00 [2.00, 2.00]" in text
-    assert "| plain | - | - | 0.25 | 120 | 2.00 h | cpu, 2 threads |" in text
+    assert "| plain | - | - | 0.25 | 120 | 2.0 h | cpu, 2 threads |" in text
     assert "| distilled | - | - | 0.25 | - | - | - |" in text
     assert "<script" not in (tmp_path / "r.html").read_text()
 

@@ -1,0 +1,48 @@
+# make demo   the whole story on a few volumes      make test   all checks and tests
+# make help   the rest
+
+PYTHON ?= python3
+# Another torch build: TORCH is what pip installs, TORCH_INDEX are more arguments for pip, for example
+#   make venv TORCH_INDEX="--index-url URL"
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+# A folder in the layout of the Medical Segmentation Decathlon; empty: MONAI downloads Task04_Hippocampus
+DATA ?=
+VENV ?= .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv demo test lint clean
+
+help:
+	@echo "make demo [DATA=DIR]  teacher, plain and distilled student on a few volumes, with a report"
+	@echo "make test             linters, types and all tests"
+	@echo "make lint             linters and types alone"
+	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
+	@echo "make clean            remove $(VENV), caches and runs/demo"
+
+venv: $(STAMP)
+
+# torch first and by itself, so that its build can be chosen; the other versions are pinned
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.version_info >= (3, 10) or sys.exit('Python 3.10 or newer is needed: PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install $(TORCH_INDEX) "$(TORCH)"
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	$(VENV)/bin/python -m pip install -c $(VENV)/constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	PATH="$(abspath $(VENV))/bin:$$PATH" demo/run.sh $(DATA)
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# one thread: small volumes gain nothing from more, and threads that fight over cores cost much
+test: lint
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
