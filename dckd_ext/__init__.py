@@ -7,7 +7,9 @@ want them.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 
 __version__ = "0.1.0"
 __all__ = ["register"]
@@ -26,21 +28,24 @@ _SHORT_NAMES = {
 def register() -> list[str]:
     """Make the extension's classes known to MONAI configs by short name (``_target_: HRNet3D``).
 
-    MONAI's ``ComponentLocator`` looks only into MONAI's own modules and has no plug-in hook, so the classes
-    are set as attributes of ``monai.networks.nets``, ``monai.losses`` and ``monai.inferers``. No bundle of
-    this project depends on it (our decision).
+    MONAI's ``ComponentLocator`` finds only what is defined in loaded modules whose name starts with "monai",
+    and has no plug-in hook. So a module of that kind is added, with a subclass of each class that says it is
+    defined there (our decision).
 
     Returns:
         The names that were registered.
 
     Raises:
-        ValueError: when MONAI already has another object of that name.
+        ValueError: when MONAI itself has something of that name.
     """
-    homes = {"networks": "monai.networks.nets", "losses": "monai.losses", "inferers": "monai.inferers"}
-    for name, module in _SHORT_NAMES.items():
-        home = import_module(homes[module.rpartition(".")[2]])
-        ours = getattr(import_module(module), name)
-        if getattr(home, name, ours) is not ours:
-            raise ValueError(f"cannot register {name}: {home.__name__} already has another {name}")
-        setattr(home, name, ours)
+    module = ModuleType("monai_dckd_ext", "Short names of dckd_ext for MONAI configs.")
+    for name, home in _SHORT_NAMES.items():
+        theirs = import_module(
+            home.replace("dckd_ext.networks", "monai.networks.nets").replace("dckd_ext", "monai")
+        )
+        if hasattr(theirs, name):
+            raise ValueError(f"cannot register {name}: {theirs.__name__} already has another {name}")
+        ours = getattr(import_module(home), name)
+        setattr(module, name, type(name, (ours,), {"__module__": module.__name__, "__doc__": ours.__doc__}))
+    sys.modules[module.__name__] = module
     return list(_SHORT_NAMES)

@@ -26,8 +26,8 @@ def score_case(
         class_names: names of the classes by number; 0 is the background and is not scored.
 
     Returns:
-        ``dice_NAME`` and ``hd95_NAME`` (mm, the greater of the two directed 95th percentiles) for every class,
-        and ``dice_mean``, ``hd95_mean``.
+        ``dice_NAME`` and ``hd95_NAME`` (mm, the greater of the two directed 95th percentiles) for every
+        class, and ``dice_mean``, ``hd95_mean``.
 
     Raises:
         ValueError: when the shapes differ.
@@ -38,7 +38,7 @@ def score_case(
     masks = {number: (prediction == number, label == number) for number in foreground}
     dice = {f"dice_{name}": _dice(*masks[number]) for number, name in foreground.items()}
     hd95 = {f"hd95_{name}": _hd95(*masks[number], spacing) for number, name in foreground.items()}
-    means = {"dice_mean": float(np.mean(list(dice.values()))), "hd95_mean": float(np.mean(list(hd95.values())))}
+    means = {"dice_mean": _mean(dice), "hd95_mean": _mean(hd95)}
     return {**dice, **hd95, **means}
 
 
@@ -52,6 +52,15 @@ def _hd95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> 
         return 0.0
     if not predicted.any() or not true.any():
         return float(np.linalg.norm(np.multiply(true.shape, spacing)))
-    batched = [torch.from_numpy(mask)[None, None] for mask in (predicted, true)]
-    distance = compute_hausdorff_distance(*batched, include_background=True, percentile=95, spacing=list(map(float, spacing)))
+    distance = compute_hausdorff_distance(
+        torch.from_numpy(predicted)[None, None],
+        torch.from_numpy(true)[None, None],
+        include_background=True,
+        percentile=95,
+        spacing=[float(edge) for edge in spacing],
+    )
     return float(distance)
+
+
+def _mean(scores: Mapping[str, float]) -> float:
+    return float(np.mean(list(scores.values())))

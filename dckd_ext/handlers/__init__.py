@@ -5,12 +5,13 @@ from .checkpoint import ResumeCheckpoint
 from .scores import CaseScores
 from .seed import EpochSeed
 from .teacher import TeacherCheck
-from .terms import LossTerms
+from .terms import LossProgress, LossTerms
 from .weights import WeightsWriter, save_weights
 
 __all__ = [
     "CaseScores",
     "EpochSeed",
+    "LossProgress",
     "LossTerms",
     "ResumeCheckpoint",
     "TeacherCheck",

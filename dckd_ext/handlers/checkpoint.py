@@ -54,18 +54,11 @@ class ResumeCheckpoint:
         self.resume = resume
         self.interval = interval
         self.save_here = save
-        self.seconds_before = 0.0
-        self.started = time.monotonic()
 
     def attach(self, engine: Workflow) -> None:
         """Register at ``STARTED`` and ``EPOCH_COMPLETED``."""
         engine.add_event_handler(Events.STARTED, self.restore)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the training so far, in seconds, over all its runs."""
-        return self.seconds_before + time.monotonic() - self.started
 
     def save(self, engine: Workflow) -> None:
         """Save, if this epoch's turn has come."""
@@ -75,7 +68,7 @@ class ResumeCheckpoint:
         state = {
             "epoch": engine.state.epoch,
             "epoch_length": engine.state.epoch_length,
-            "seconds": self.seconds,
+            "seconds": time.monotonic() - engine.state.started,
             "best": self._best(),
             "parts": {name: part.state_dict() for name, part in self._all_parts(engine).items()},
         }
@@ -84,7 +77,7 @@ class ResumeCheckpoint:
 
     def restore(self, engine: Workflow) -> None:
         """Restore, if asked to and if there is something to restore."""
-        self.started = time.monotonic()
+        engine.state.started = time.monotonic()
         if not self.resume:
             return
         if not self.path.is_file():
@@ -98,7 +91,7 @@ class ResumeCheckpoint:
             part.load_state_dict(state["parts"][name])
         engine.state.epoch = state["epoch"]
         engine.state.iteration = state["epoch"] * state["epoch_length"]
-        self.seconds_before = state["seconds"]
+        engine.state.started -= state["seconds"]
         if self.evaluator is not None:
             self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]
         _logger.info("resume: continuing after epoch %d of %s", state["epoch"], self.path)

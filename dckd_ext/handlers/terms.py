@@ -7,29 +7,40 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import Workflow
 
-__all__ = ["LossTerms"]
+from dckd_ext.losses import DistillationLoss
+
+__all__ = ["LossProgress", "LossTerms"]
 
 
-class LossTerms:
-    """Tell the loss how far the training is, and hand its terms to MONAI's logging handlers.
-
-    Use the object itself as ``output_transform`` of ``StatsHandler``, ``TensorBoardStatsHandler`` and
-    ``MLFlowHandler``: each term is then logged under its name.
+class LossProgress:
+    """Tell the loss, at the start of each epoch, which fraction of the training is done, for its ramps.
 
     Args:
-        loss: a `dckd_ext.losses.DistillationLoss`.
+        loss: the loss of the trainer.
     """
 
-    def __init__(self, loss: Any) -> None:
+    def __init__(self, loss: DistillationLoss) -> None:
         self.loss = loss
 
     def attach(self, engine: Workflow) -> None:
         """Register at ``EPOCH_STARTED``."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._set_progress)
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
 
-    def _set_progress(self, engine: Workflow) -> None:
-        self.loss.progress = (engine.state.epoch - 1) / max(engine.state.max_epochs, 1)
+    def __call__(self, engine: Workflow) -> None:
+        """Set the progress."""
+        self.loss.progress = (engine.state.epoch - 1) / engine.state.max_epochs
+
+
+class LossTerms:
+    """The ``output_transform`` with which MONAI's logging handlers show each term under its name.
+
+    Args:
+        loss: the loss of the trainer.
+    """
+
+    def __init__(self, loss: DistillationLoss) -> None:
+        self.loss = loss
 
     def __call__(self, output: Any) -> dict[str, float]:
-        """Return the value of every term of the last step."""
+        """Return the value of every term of the last step, whatever the engine's output."""
         return {name: float(value) for name, value in self.loss.values.items()}

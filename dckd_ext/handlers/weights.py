@@ -9,7 +9,6 @@ import platform
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from ignite.engine import Events
@@ -38,7 +37,8 @@ class WeightsWriter:
     """Write the bundle's weights, at the end of the training or whenever the validation improves.
 
     An existing file is never lost: it is moved to ``previous/`` beside it first. A record of the training
-    (steps, seconds, threads, hardware) is written to ``record``.
+    (steps, seconds, threads, hardware) is written to ``record``; the seconds are those of all its runs, as
+    `ResumeCheckpoint` counts them.
 
     Args:
         network: the network whose weights are written (its average, usually).
@@ -46,7 +46,6 @@ class WeightsWriter:
         select: "last" or "best" (by the evaluator's key metric).
         dtype: of the saved floating-point tensors.
         evaluator: needed for "best".
-        checkpoint: the `ResumeCheckpoint`, which knows the wall time over all runs.
         record: JSON file for the record, or None.
         save: False on all ranks but the first.
 
@@ -61,7 +60,6 @@ class WeightsWriter:
         select: str = "last",
         dtype: str = "float32",
         evaluator: Workflow | None = None,
-        checkpoint: Any = None,
         record: str | None = None,
         save: bool = True,
     ) -> None:
@@ -72,7 +70,7 @@ class WeightsWriter:
                 "select='best' needs the evaluator whose key metric tells which weights are best"
             )
         self.network, self.path, self.select, self.dtype = network, Path(path), select, dtype
-        self.evaluator, self.checkpoint, self.record, self.save_here = evaluator, checkpoint, record, save
+        self.evaluator, self.record, self.save_here = evaluator, record, save
         self.previous_kept = False
 
     def attach(self, engine: Workflow) -> None:
@@ -108,10 +106,11 @@ class WeightsWriter:
     def _write_record(self, engine: Workflow) -> None:
         if self.record is None:
             return
+        started = getattr(engine.state, "started", None)
         record = {
             "epochs": engine.state.epoch,
             "steps": engine.state.iteration,
-            "seconds": round(self.checkpoint.seconds, 1) if self.checkpoint else None,
+            "seconds": None if started is None else round(time.monotonic() - started, 1),
             "select": self.select,
             "weights": self.path.name,
             "device": str(engine.state.device),

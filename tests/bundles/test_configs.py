@@ -16,7 +16,7 @@ KINDS = [*SEGMENTATION, "distillation"]
 MULTI = ["inference.yaml", "evaluate.yaml"]
 
 # The one table of exceptions: the keys in which the siblings of hippocampus_teacher_segmentation may differ.
-STUDENT = {"network_def", "weights_dtype"}
+STUDENT = {"network_def", "weights_dtype", "epochs"}
 DISTILLATION_TRAIN = STUDENT | {
     "teacher_bundle",
     "student_bundle",

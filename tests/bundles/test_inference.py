@@ -1,6 +1,8 @@
 """Inference and evaluation of the shipped bundles on volumes of any geometry."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +11,8 @@ import pytest
 import torch
 
 from dckd_ext.teachers import student_network
-from tests.conftest import bundle, ellipsoids, workflow, write_volume
+from tests.conftest import bundle, ellipsoids, make_msd, workflow, write_volume
+from tests.test_scores import scipy_hd95
 
 OBLIQUE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([0.9, 0.7, 1.3]), [10.0, -20.0, 5.0]
@@ -36,6 +39,22 @@ def infer(data: Path, out: Path, weights: Path, kind: str = "unet_student_segmen
         patch_size=[32, 16, 16],
         device="cpu",
         **override,
+    )
+    flow.run()
+
+
+def evaluate(data: Path, out: Path, weights: Path, split: int | str) -> None:
+    flow = workflow(
+        "unet_student_segmentation",
+        ["inference.yaml", "evaluate.yaml"],
+        "inference",
+        dataset_dir=str(data),
+        split_file=str(data / "splits.json"),
+        split=split,
+        output_dir=str(out),
+        checkpoint=str(weights),
+        patch_size=[32, 16, 16],
+        device="cpu",
     )
     flow.run()
 
@@ -95,19 +114,7 @@ def test_nan_image_is_named(tmp_path: Path, student_weights: Path, raises_from_c
 
 def test_evaluate_scores_what_inference_writes(tmp_path: Path, msd: Path, student_weights: Path):
     """The CSV against Dice computed by hand from the files that inference writes and the label files."""
-    flow = workflow(
-        "unet_student_segmentation",
-        ["inference.yaml", "evaluate.yaml"],
-        "inference",
-        dataset_dir=str(msd),
-        split_file=str(msd / "splits.json"),
-        split="all",
-        output_dir=str(tmp_path),
-        checkpoint=str(student_weights),
-        patch_size=[32, 16, 16],
-        device="cpu",
-    )
-    flow.run()
+    evaluate(msd, tmp_path, student_weights, split="all")
     infer(msd / "imagesTr", tmp_path / "masks", student_weights)
     rows = list(csv.DictReader((tmp_path / "scores_all.csv").open()))
     assert len(rows) == 6
@@ -124,3 +131,40 @@ def test_evaluate_scores_what_inference_writes(tmp_path: Path, msd: Path, studen
             assert float(row[f"dice_{name}"]) == pytest.approx(
                 2 * (p & t).sum() / (p.sum() + t.sum()), abs=1e-4
             )
+
+
+def test_oblique_fine_case_is_scored_in_millimetres(tmp_path: Path, student_weights: Path):
+    """An oblique label of 0.2 x 0.07 x 0.5 mm: the CSV against scipy on the files as they are."""
+    turn = nib.eulerangles.euler2mat(0.4, 0.2, -0.3)
+    affine = nib.affines.from_matvec(turn @ np.diag([0.2, 0.07, 0.5]), [3.0, 4.0, 5.0])
+    data = make_msd(tmp_path / "data", cases=1)
+    image, label = ellipsoids((90, 150, 40), 5)
+    write_volume(data / "imagesTr" / "hippocampus_000.nii.gz", image, affine)
+    write_volume(data / "labelsTr" / "hippocampus_000.nii.gz", label, affine)
+    evaluate(data, tmp_path, student_weights, split=0)
+    infer(data / "imagesTr", tmp_path / "masks", student_weights)
+    mask = np.asarray(nib.load(tmp_path / "masks" / "hippocampus_000_seg.nii.gz").dataobj)
+    (row,) = csv.DictReader((tmp_path / "scores_0.csv").open())
+    for number, name in ((1, "anterior"), (2, "posterior")):
+        assert (mask == number).any()
+        expected = scipy_hd95(mask == number, label == number, (0.2, 0.07, 0.5))
+        assert float(row[f"hd95_{name}"]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_bundle_runs_from_any_working_directory(tmp_path: Path, student_weights: Path):
+    """As on the command line, with `run` alone."""
+    write_volume(tmp_path / "in" / "a.nii.gz", ellipsoids((33, 17, 16), 1)[0])
+    folder = bundle("unet_student_segmentation")
+    command = [
+        sys.executable,
+        "-m",
+        "monai.bundle",
+        "run",
+        "--config_file",
+        f"{folder}/configs/inference.yaml",
+    ]
+    command += ["--bundle_root", str(folder), "--dataset_dir", str(tmp_path / "in"), "--device", "cpu"]
+    command += ["--output_dir", str(tmp_path / "out"), "--checkpoint", str(student_weights)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "out" / "a_seg.nii.gz").is_file()
