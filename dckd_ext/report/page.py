@@ -36,7 +36,11 @@ def markdown(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison])
 def page(
     title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], dataset_dir: str | None = None
 ) -> str:
-    """The tables, the training curves and, with a dataset folder and masks, pictures of cases."""
+    """The tables, the training curves and, with a dataset folder and masks, pictures of cases.
+
+    Raises:
+        FileNotFoundError: when cases are to be pictured and there are no masks of them.
+    """
     parts = [f"<h1>{escape(title)}</h1><p>{escape(_about(runs))}</p>"]
     for heading, table in _tables(runs, comparisons).items():
         parts += [f"<h2>{heading}</h2>", _html_table(table)]
@@ -48,7 +52,7 @@ def page(
 def _about(runs: Sequence[Run]) -> str:
     return (
         f"Mean over {len(runs[0].cases)} cases; in brackets the 95 % bootstrap interval over cases. "
-        "HD95 is the 95th percentile of the surface distance, in mm."
+        "HD95 is the 95th percentile of the surface distance, in mm: lower is better."
     )
 
 
@@ -83,9 +87,14 @@ def _figures(runs: Sequence[Run], dataset_dir: str | None) -> list[str]:
     parts = []
     if curves := draw_curves(runs):
         parts += ["<h2>Training</h2>", _image(curves, "training curves")]
-    picked = pick_cases(runs)
-    pictured = [run for run in runs if all(run.mask(case).is_file() for case in picked)]
-    if dataset_dir and pictured:
+    if dataset_dir:
+        picked = pick_cases(runs)
+        pictured = [run for run in runs if all(run.mask(case).is_file() for case in picked)]
+        if not pictured:
+            raise FileNotFoundError(
+                f"no run has masks of {list(picked)} to picture, as {runs[0].mask(next(iter(picked)))}: "
+                "evaluate with --save_masks true, or leave dataset_dir out"
+            )
         parts.append("<h2>Cases</h2>")
         parts += [_image(draw_case(case, what, pictured, dataset_dir), case) for case, what in picked.items()]
     return parts

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from .runs import Run
 
 _PLANES = ("sagittal", "coronal", "axial")
+_WIDTH = 2.4  # of a panel, in inches
 _MARGIN = 8  # voxels around the outlines
 _COLOURS = ("gold", "deepskyblue", "violet", "limegreen", "tomato", "orange")
 
@@ -53,8 +54,9 @@ def _draw_planes(
     image: np.ndarray, spacing: np.ndarray, masks: dict[str, np.ndarray], classes: Sequence[str]
 ) -> Figure:
     columns: dict[str, np.ndarray | None] = {"image": None, **masks}
-    figure = Figure(figsize=(2.6 * len(columns), 8), layout="constrained")
-    panels = figure.subplots(3, len(columns), squeeze=False)
+    heights = [_height_by_width(np.multiply(image.shape, spacing), axis) for axis in range(3)]
+    figure = Figure(figsize=(_WIDTH * len(columns), _WIDTH * sum(heights) + 1), layout="constrained")
+    panels = figure.subplots(3, len(columns), squeeze=False, height_ratios=heights)
     window = np.percentile(image, [0.5, 99.5])
     for axis, plane in enumerate(_PLANES):
         index = _fullest_slice(masks["truth"], axis)
@@ -73,6 +75,11 @@ def _draw_planes(
     lines = [Line2D([], [], color=_colour(number)) for number in range(1, len(classes) + 1)]
     figure.legend(lines, classes, loc="outside lower center", ncols=len(classes), frameon=False)
     return figure
+
+
+def _height_by_width(extent: np.ndarray, axis: int) -> float:
+    across, up = np.delete(extent, axis)
+    return float(up / across)
 
 
 def _outline(panel: Axes, mask: np.ndarray, num_classes: int) -> None:

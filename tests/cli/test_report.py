@@ -189,12 +189,13 @@ def test_bad_scores(tmp_path, rows, columns, message):
         ([], {}, ValueError, "no runs given"),
         (["plain"], {}, ValueError, "expected NAME=RUN"),
         (["plain=nowhere"], {}, FileNotFoundError, r"nowhere holds 0 files scores_\*\.csv"),
+        (["plain={plain}"], {"dataset_dir": "data"}, FileNotFoundError, "case_06_seg.nii.gz: evaluate with"),
         (["plain={plain}"], {"compare": "plain-x"}, ValueError, r"'plain-x': .*\['plain'\]"),
     ],
 )
-def test_bad_arguments(plain, runs, options, error, message):
+def test_bad_arguments(plain, tmp_path, runs, options, error, message):
     with pytest.raises(error, match=message):
-        report(*(run.format(plain=plain) for run in runs), **options)
+        report(*(run.format(plain=plain) for run in runs), out=str(tmp_path / "r.html"), **options)
 
 
 def test_command_line(plain, tmp_path, monkeypatch, capsys):
