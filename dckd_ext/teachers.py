@@ -107,12 +107,16 @@ def class_names(bundle: StrPath) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: if the folder or its metadata is missing.
-        ValueError: if the metadata has no `channel_def` for the output `pred`, or not one from class 0 on.
+        ValueError: if the metadata has no `channel_def` for the output `pred`, not one from class 0 on, or
+            one that disagrees with its `num_channels`.
     """
     key = "network_data_format#outputs#pred#channel_def"
     names = {int(index): str(name) for index, name in _metadata(bundle, key).items()}
     if sorted(names) != list(range(len(names))):
         raise ValueError(f"'{key}' of {bundle} should name the classes 0, 1, ... without a gap, got {names}.")
+    channels = _metadata(bundle, "network_data_format#outputs#pred").get("num_channels", len(names))
+    if channels != len(names):
+        raise ValueError(f"'{key}' of {bundle} names {len(names)} classes, but 'num_channels' is {channels}.")
     return dict(sorted(names.items()))
 
 

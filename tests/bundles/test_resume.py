@@ -50,7 +50,7 @@ def run(out: Path, settings: dict, kill: str = "never", epoch: int = 0) -> int:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", KILLER, kill, str(epoch), repr(settings)]
     with (out / "log.txt").open("a") as log:
-        return subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=300).returncode
+        return subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=900).returncode
 
 
 def losses(folder: Path) -> dict[tuple[str, int], float]:

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# The rows of docs/results.md. Usage: experiments/hippocampus.sh STEP DATA, where STEP is
+#   evaluate   score the shipped teacher and distilled students on fold 0, from their committed weights
+#   plain      train the two students without a teacher, with the same recipe and steps, and score them
+#   distil     train the teacher and distil the two students again, and score them
+#   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder)
+# Trained weights go to runs/, never into the bundles.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step=${1:?evaluate, plain, distil or report} data=${2:-} bundles=$PWD/bundles
+[ "$step" = report ] || : "${data:?give the folder of MSD Task04_Hippocampus}"
+
+run() { python -m monai.bundle run "$@" --dataset_dir "$data"; }
+
+train() { # BUNDLE RUN OPTION...
+    run training --config_file "$bundles/$1/configs/train.yaml" --bundle_root "$bundles/$1" \
+        --output_dir "runs/$2" --checkpoint "runs/$2/model.pt" --resume true "${@:3}"
+}
+
+score() { # BUNDLE RUN OPTION...
+    run evaluating --config_file "['$bundles/$1/configs/inference.yaml','$bundles/$1/configs/evaluate.yaml']" \
+        --bundle_root "$bundles/$1" --output_dir "runs/$2" --split 0 "${@:3}"
+}
+
+both() { # BUNDLE RUN: train, then score what was trained
+    train "$1" "$2"
+    score "$1" "$2" --checkpoint "runs/$2/model.pt"
+}
+
+distilled() { # STUDENT RUN
+    train hippocampus_distillation "$2" --student_bundle "$bundles/$1" --teacher_weights runs/teacher/model.pt
+    score "$1" "$2" --checkpoint "runs/$2/model.pt"
+}
+
+unet=hippocampus_unet_student_segmentation hrnet=hippocampus_hrnet_student_segmentation
+teacher=hippocampus_teacher_segmentation
+case $step in
+evaluate)
+    score $teacher teacher
+    score $unet unet_distilled
+    score $hrnet hrnet_distilled
+    ;;
+plain)
+    both $unet unet_plain
+    both $hrnet hrnet_plain
+    ;;
+distil)
+    both $teacher teacher
+    distilled $unet unet_distilled
+    distilled $hrnet hrnet_distilled
+    ;;
+report)
+    from=${RESULTS:-runs}
+    dckd report teacher="$from/teacher,$bundles/$teacher" \
+        unet_plain="$from/unet_plain,$bundles/$unet" unet_distilled="$from/unet_distilled,$bundles/$unet" \
+        hrnet_plain="$from/hrnet_plain,$bundles/$hrnet" hrnet_distilled="$from/hrnet_distilled,$bundles/$hrnet" \
+        --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
+        --out runs/hippocampus.html --title "Hippocampus, fold 0"
+    ;;
+*) echo "unknown step $step: expected evaluate, plain, distil or report" >&2 && exit 2 ;;
+esac
