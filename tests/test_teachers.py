@@ -267,9 +267,8 @@ def test_incomplete_metadata_is_named(tmp_path):
     file.write_text('{"network_data_format": {"outputs": {"pred": {"channel_def": {"1": "a"}}}}}')
     with pytest.raises(ValueError, match="without a gap"):
         class_names(bundle)
-    file.write_text(
-        '{"network_data_format": {"outputs": {"pred": {"num_channels": 3, "channel_def": {"0": "a", "1": "b"}}}}}'
-    )
+    pred = {"num_channels": 3, "channel_def": {"0": "a", "1": "b"}}
+    file.write_text(json.dumps({"network_data_format": {"outputs": {"pred": pred}}}))
     with pytest.raises(ValueError, match="names 2 classes, but 'num_channels' is 3"):
         class_names(bundle)
 
