@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cases=${CASES:-16}     # volumes to train on, and as many to evaluate on
+epochs=${EPOCHS:-15}
 out=$PWD/runs/demo
 teacher=$PWD/bundles/hippocampus_teacher_segmentation
 student=$PWD/bundles/hippocampus_unet_student_segmentation
@@ -20,7 +21,7 @@ fi
 train() {
     echo "== training: $1"
     python -m monai.bundle run training --config_file "$2/configs/train.yaml" --bundle_root "$2" \
-        "${data[@]}" --limit "$cases" --val_interval 10 \
+        "${data[@]}" --limit "$cases" --epochs "$epochs" --learning_rate 0.003 \
         --checkpoint "$out/$1/model.pt" --output_dir "$out/$1" "${@:3}"
 }
 
@@ -36,11 +37,9 @@ evaluate() {
 rm -rf "$out"
 export PYTHONWARNINGS=ignore
 
-recipe=(--epochs 30 --learning_rate 0.003)   # one for both students, so that they can be compared
-train teacher "$teacher" --epochs 10
-train plain "$student" "${recipe[@]}"
-train distilled "$distillation" "${recipe[@]}" \
-    --teacher_weights "$out/teacher/model.pt" --min_teacher_dice 0.2
+train teacher "$teacher"
+train plain "$student"
+train distilled "$distillation" --teacher_weights "$out/teacher/model.pt" --min_teacher_dice 0.2
 
 evaluate teacher "$teacher"
 evaluate plain "$student"
