@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cases=${CASES:-16}     # volumes to train on, and as many to evaluate on
-epochs=${EPOCHS:-15}
+epochs=${EPOCHS:-12}
 out=$PWD/runs/demo
 teacher=$PWD/bundles/hippocampus_teacher_segmentation
 student=$PWD/bundles/hippocampus_unet_student_segmentation
@@ -21,7 +21,7 @@ fi
 train() {
     echo "== training: $1"
     python -m monai.bundle run training --config_file "$2/configs/train.yaml" --bundle_root "$2" \
-        "${data[@]}" --limit "$cases" --epochs "$epochs" --learning_rate 0.003 \
+        "${data[@]}" --limit "$cases" --epochs "$epochs" --val_interval 4 --learning_rate 0.003 \
         --checkpoint "$out/$1/model.pt" --output_dir "$out/$1" "${@:3}"
 }
 
