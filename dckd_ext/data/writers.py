@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -11,6 +12,8 @@ from dckd_ext.files import written_whole
 
 __all__ = ["WholeNibabelWriter"]
 
+_logger = logging.getLogger(__name__)
+
 
 class WholeNibabelWriter(NibabelWriter):
     """MONAI's NIfTI writer for ``SaveImaged(writer=...)``, never leaving half a file behind."""
@@ -18,4 +21,6 @@ class WholeNibabelWriter(NibabelWriter):
     def write(self, filename: str | os.PathLike[str], verbose: bool = False, **kwargs: Any) -> None:
         """Write beside ``filename``, then rename."""
         with written_whole(filename) as beside:
-            super().write(beside, verbose=verbose, **kwargs)
+            super().write(beside, **kwargs)
+        if verbose:
+            _logger.info("written: %s", filename)

@@ -88,6 +88,14 @@ def test_the_mask_is_the_networks_own(tmp_path: Path, student_weights: Path):
     assert np.mean(found == expected) > 0.999
 
 
+@pytest.mark.parametrize(("text", "files"), [("false", 0), ("true", 1), (False, 0), (True, 1)])
+def test_flags_may_come_as_text(text, files, tmp_path: Path, student_weights: Path):
+    """The command line hands `--save_masks false` on as text, which Python takes for true."""
+    write_volume(tmp_path / "in" / "a.nii.gz", ellipsoids((33, 17, 16), 1)[0])
+    infer(tmp_path / "in", tmp_path / "out", student_weights, save_masks=text)
+    assert len(list((tmp_path / "out").glob("*"))) == files
+
+
 def test_distillation_bundle_infers_with_the_student(tmp_path: Path, student_weights: Path):
     write_volume(tmp_path / "in" / "a.nii.gz", ellipsoids((33, 17, 16), 1)[0])
     infer(tmp_path / "in", tmp_path / "one", student_weights)
