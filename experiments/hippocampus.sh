@@ -3,11 +3,12 @@
 #   evaluate   score the shipped teacher and distilled students on fold 0, from their committed weights
 #   plain      train the two students without a teacher, with the same recipe and steps, and score them
 #   distil     train the teacher and distil the two students again, and score them
+#   windows    choose the inference windows on an inner split: train on folds 2 to 4, score on fold 1
 #   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder)
 # Trained weights go to runs/, never into the bundles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?evaluate, plain, distil or report} data=${2:-} bundles=$PWD/bundles
+step=${1:?evaluate, plain, distil, windows or report} data=${2:-} bundles=$PWD/bundles
 [ "$step" = report ] || : "${data:?give the folder of MSD Task04_Hippocampus}"
 
 run() { python -m monai.bundle run "$@" --dataset_dir "$data"; }
@@ -19,7 +20,7 @@ train() { # BUNDLE RUN OPTION...
 
 score() { # BUNDLE RUN OPTION...
     run evaluating --config_file "['$bundles/$1/configs/inference.yaml','$bundles/$1/configs/evaluate.yaml']" \
-        --bundle_root "$bundles/$1" --output_dir "runs/$2" --split 0 "${@:3}"
+        --bundle_root "$bundles/$1" --output_dir "runs/$2" "${@:3}"
 }
 
 both() { # BUNDLE RUN: train, then score what was trained
@@ -49,6 +50,13 @@ distil)
     distilled $unet unet_distilled
     distilled $hrnet hrnet_distilled
     ;;
+windows)
+    train $unet windows --fold 1 --held_out "[0]" --epochs 20
+    for window in "[32,48,32] 0.5" "[32,48,32] 0.75" "[40,56,40] 0.5" "[48,64,48] 0.25"; do
+        score $unet "windows/$window" --checkpoint runs/windows/model.pt --split 1 \
+            --patch_size "${window% *}" --overlap "${window#* }"
+    done
+    ;;
 report)
     from=${RESULTS:-runs}
     dckd report teacher="$from/teacher,$bundles/$teacher" \
@@ -57,5 +65,5 @@ report)
         --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
         --out runs/hippocampus.html --title "Hippocampus, fold 0"
     ;;
-*) echo "unknown step $step: expected evaluate, plain, distil or report" >&2 && exit 2 ;;
+*) echo "unknown step $step: expected evaluate, plain, distil, windows or report" >&2 && exit 2 ;;
 esac
