@@ -28,8 +28,8 @@ both() { # BUNDLE RUN: train, then score what was trained
     score "$1" "$2" --checkpoint "runs/$2/model.pt"
 }
 
-distilled() { # STUDENT RUN
-    train hippocampus_distillation "$2" --student_bundle "$bundles/$1" --teacher_weights runs/teacher/model.pt
+distilled() { # STUDENT RUN OPTION...
+    train hippocampus_distillation "$2" --student_bundle "$bundles/$1" --teacher_weights runs/teacher/model.pt "${@:3}"
     score "$1" "$2" --checkpoint "runs/$2/model.pt"
 }
 
@@ -48,7 +48,7 @@ plain)
 distil)
     both $teacher teacher
     distilled $unet unet_distilled
-    distilled $hrnet hrnet_distilled
+    distilled $hrnet hrnet_distilled --epochs 30   # as many as its plain training
     ;;
 windows)
     train $unet windows --fold 1 --held_out "[0]" --epochs 20
