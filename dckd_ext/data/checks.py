@@ -102,7 +102,7 @@ class CheckVolumed(MapTransform):
         outside = [value for value in found if value not in range(self.num_classes)]
         if outside:
             raise ValueError(
-                f"label {_name(label)}: found values {outside[:8]}, "
+                f"label {_name(label)}: found values [{', '.join(f'{value:g}' for value in outside[:8])}], "
                 f"expected whole numbers from 0 to {self.num_classes - 1}"
             )
 
