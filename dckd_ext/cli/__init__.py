@@ -7,7 +7,7 @@ from importlib import import_module
 
 import fire
 
-_COMMANDS = ("taps", "report")
+_COMMANDS = ("taps", "report", "phantom", "check")
 
 
 def main() -> None:
