@@ -1,7 +1,22 @@
 """Data lists, checks of what is read, and writers."""
 
-from .checks import CheckVolumed, ReadVolumed
+from .case_list import case_list
+from .checks import CheckVolumed, check_foreground
 from .msd import download_msd, image_files, msd_datalist
+from .reading import ReadVolumed
+from .tdsc import ABUS_MAX_EXTENT, ABUS_SPACING, tdsc_datalist
 from .writers import WholeNibabelWriter
 
-__all__ = ["CheckVolumed", "ReadVolumed", "WholeNibabelWriter", "download_msd", "image_files", "msd_datalist"]
+__all__ = [
+    "ABUS_MAX_EXTENT",
+    "ABUS_SPACING",
+    "CheckVolumed",
+    "ReadVolumed",
+    "WholeNibabelWriter",
+    "case_list",
+    "check_foreground",
+    "download_msd",
+    "image_files",
+    "msd_datalist",
+    "tdsc_datalist",
+]

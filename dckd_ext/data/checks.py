@@ -1,50 +1,21 @@
-"""Reading volumes and refusing, by file name, what would spoil a training in silence."""
+"""Refusing, by file name, what would spoil a training in silence."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import LoadImaged, MapTransform
+from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
-__all__ = ["CheckVolumed", "ReadVolumed"]
+from .reading import read_voxels
 
+__all__ = ["CheckVolumed", "check_foreground", "count_not_finite", "values_outside"]
 
-class ReadVolumed(LoadImaged):
-    """MONAI's ``LoadImaged`` whose errors name the file (missing, truncated, not an image).
-
-    Raises:
-        FileNotFoundError: when a file does not exist.
-        ValueError: when a file cannot be read to its end.
-    """
-
-    def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
-        """Load every key of ``data`` that holds a path."""
-        for key in self.key_iterator(dict(data)):
-            path = data[key]
-            try:
-                data = {**data, **self._load_one(key, data, reader)}
-            except FileNotFoundError as error:
-                raise FileNotFoundError(f"{key}: there is no file {path}") from error
-            except Exception as error:
-                raise ValueError(f"{key}: cannot read {path}: {_root_cause(error)}") from error
-        return dict(data)
-
-    def _load_one(self, key: Hashable, data: Mapping[Hashable, Any], reader: Any) -> dict[Hashable, Any]:
-        keys, self.keys = self.keys, (key,)
-        try:
-            return super().__call__({key: data[key]}, reader)
-        finally:
-            self.keys = keys
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+_VOXELS_AT_ONCE = 2**22
 
 
 class CheckVolumed(MapTransform):
@@ -60,6 +31,8 @@ class CheckVolumed(MapTransform):
 
     Raises:
         ValueError: with the file, what was found and what is expected.
+
+    Volumes are looked at part by part, so that a check takes little memory.
     """
 
     def __init__(
@@ -86,7 +59,7 @@ class CheckVolumed(MapTransform):
                 f"image {_name(image)}: expected a 3D volume with {self.in_channels} channel(s), "
                 f"found shape {tuple(image.shape)} (channels first)"
             )
-        bad = int((~torch.isfinite(image)).sum())
+        bad = count_not_finite(image)
         if bad:
             raise ValueError(
                 f"image {_name(image)}: {bad} voxels are NaN or infinite, expected finite intensities"
@@ -98,13 +71,68 @@ class CheckVolumed(MapTransform):
                 f"label {_name(label)} has shape {tuple(label.shape[1:])}, "
                 f"expected that of image {_name(image)}: {tuple(image.shape[1:])}"
             )
-        found = torch.unique(torch.as_tensor(label)).tolist()
-        outside = [value for value in found if value not in range(self.num_classes)]
+        outside = values_outside(label, self.num_classes)
         if outside:
             raise ValueError(
                 f"label {_name(label)}: found values [{', '.join(f'{value:g}' for value in outside[:8])}], "
                 f"expected whole numbers from 0 to {self.num_classes - 1}"
             )
+
+
+def count_not_finite(image: torch.Tensor) -> int:
+    """Count the voxels that are NaN or infinite."""
+    if not image.is_floating_point():
+        return 0
+    return sum(int((~torch.isfinite(part)).sum()) for part in _parts(image))
+
+
+def values_outside(label: torch.Tensor, num_classes: int) -> list[float]:
+    """Return the values, sorted, that are not whole numbers in ``[0, num_classes)``; NaN comes last.
+
+    Example:
+        >>> values_outside(torch.tensor([0, 1, 255, 1], dtype=torch.uint8), num_classes=2)
+        [255]
+    """
+    outside = []
+    for part in _parts(label):
+        bad = (part < 0) | (part >= num_classes)
+        if part.is_floating_point():
+            bad |= part != part.floor()
+        if bad.any():
+            outside.append(part[bad].unique())
+    return torch.cat(outside).unique().tolist() if outside else []
+
+
+def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> None:
+    """Refuse a training set without any foreground, which would train in silence to predict nothing.
+
+    Masks are read one at a time up to the first with a voxel above zero, so that this is cheap as a rule.
+
+    Args:
+        cases: the data list, one dict a case.
+        key: key of the mask's path.
+
+    Raises:
+        ValueError: when no mask has a foreground voxel, with their number and folder.
+    """
+    for case in cases:
+        if (read_voxels(case[key]) > 0).any():
+            return
+    folders = sorted({os.path.dirname(str(case[key])) for case in cases})
+    raise ValueError(
+        f"none of the {len(cases)} masks in {', '.join(folders) or 'the data list'} has a voxel above 0: "
+        "there is nothing to learn"
+    )
+
+
+def _parts(volume: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the volume in parts along its longest axis, as plain tensors of a few million voxels."""
+    voxels = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
+    if not voxels.numel():
+        return iter(())
+    axis = max(range(voxels.ndim), key=lambda index: voxels.shape[index])
+    slices = max(1, _VOXELS_AT_ONCE * voxels.shape[axis] // voxels.numel())
+    return iter(voxels.split(slices, dim=axis))
 
 
 def _name(volume: torch.Tensor) -> str:

@@ -14,7 +14,11 @@ from dckd_ext.files import written_whole
 __all__ = ["download_msd", "image_files", "msd_datalist"]
 
 _logger = logging.getLogger(__name__)
-_VOLUME_ENDINGS = (".nii", ".nii.gz")
+_VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
+DOWNLOAD_HINT = (
+    "MONAI downloads the hippocampus set: add --download true, or run "
+    "monai.apps.DecathlonDataset(root, 'Task04_Hippocampus', 'training', download=True)"
+)
 Case = dict[str, Any]
 
 
@@ -77,9 +81,7 @@ def _cases(folder: Path) -> dict[str, Case]:
     if not index.is_file():
         raise FileNotFoundError(
             f"dataset_dir {folder} has no dataset.json: expected a folder in the layout of the Medical "
-            "Segmentation Decathlon (dataset.json, imagesTr, labelsTr). MONAI downloads the hippocampus set: "
-            "add --download true, or run monai.apps.DecathlonDataset(root, 'Task04_Hippocampus', 'training', "
-            "download=True)"
+            f"Segmentation Decathlon (dataset.json, imagesTr, labelsTr). {DOWNLOAD_HINT}"
         )
     entries = json.loads(index.read_text()).get("training", [])
     named = sorted((_case_name(entry["image"]), entry) for entry in entries)
@@ -166,7 +168,7 @@ def download_msd(dataset_dir: str, task: str) -> None:
 
 
 def image_files(dataset_dir: str) -> list[dict[str, str]]:
-    """List the NIfTI files of a folder (not of its subfolders), or the one file that is given, as ``image``.
+    """List a folder's NIfTI and NRRD files (subfolders are left out), or the one file given, as ``image``.
 
     Raises:
         FileNotFoundError: when there are none.
@@ -177,5 +179,7 @@ def image_files(dataset_dir: str) -> list[dict[str, str]]:
         {"image": str(file)} for file in files if file.name.endswith(_VOLUME_ENDINGS) and file.name[0] != "."
     ]
     if not images:
-        raise FileNotFoundError(f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz)")
+        raise FileNotFoundError(
+            f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz) and no NRRD file (*.nrrd)"
+        )
     return images
