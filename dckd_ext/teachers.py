@@ -13,7 +13,7 @@ from typing import Any
 import torch.nn as nn
 from monai.bundle import ConfigParser
 
-from dckd_ext.networks import Teacher, load_weights
+from dckd_ext.networks import Teacher, check_weights, load_weights
 
 __all__ = [
     "Teacher",
@@ -90,11 +90,7 @@ def teacher_network(
     """
     network = student_network(bundle)
     file = Path(weights) if weights else _root(bundle) / "models" / "model.pt"
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"No weights at {file}: train the bundle (python -m monai.bundle run training), fetch "
-            "its weights, or name another file."
-        )
+    check_weights(file)
     load_weights(network, file)
     return Teacher(network, label_map)
 

@@ -11,6 +11,19 @@ import torch
 import torch.nn as nn
 
 
+def check_weights(file: str | PathLike[str]) -> None:
+    """Refuse to start without trained weights, and say how to get them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(
+            f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch its "
+            "weights, or name another file."
+        )
+
+
 def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
     """Load a state dict into a network; every name and shape has to agree.
 
