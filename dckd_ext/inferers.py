@@ -35,7 +35,7 @@ class DistillationOutput(NamedTuple):
 
 
 class AutocastInferer(Inferer):
-    """Runs another inferer under autocast of the inputs' device and returns float32.
+    """Runs another inferer under autocast of the inputs' device; takes any float type and returns float32.
 
     MONAI's engines autocast on CUDA only, so ``amp=True`` leaves a CPU run in float32; this serves every
     device, in training, validation and inference. Training in float16 also needs a gradient scaler, which
@@ -66,6 +66,7 @@ class AutocastInferer(Inferer):
         device_type = inputs.device.type
         if device_type == "cpu" and self.dtype is torch.float16:
             raise ValueError("float16 autocast is not supported on a CPU: use bfloat16.")
+        inputs = inputs.float()  # a compact cache holds float16
         with torch.autocast(device_type, dtype=self.dtype, enabled=self.dtype is not torch.float32):
             return _to_float32(self.inferer(inputs, network, *args, **kwargs))
 

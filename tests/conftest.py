@@ -60,15 +60,17 @@ def msd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_msd(tmp_path_factory.mktemp("data") / "Task04_Hippocampus")
 
 
-def bundle(kind: str) -> Path:
-    return BUNDLES / f"hippocampus_{kind}"
+def bundle(kind: str, family: str = "hippocampus") -> Path:
+    return BUNDLES / f"{family}_{kind}"
 
 
-def workflow(kind: str, configs: list[str] | str, workflow_type: str, **override: Any) -> Any:
+def workflow(
+    kind: str, configs: list[str] | str, workflow_type: str, family: str = "hippocampus", **override: Any
+) -> Any:
     """Create and initialise the workflow of a shipped bundle, as `python -m monai.bundle run` does."""
     from monai.bundle import create_workflow
 
-    folder = bundle(kind)
+    folder = bundle(kind, family)
     files = [str(folder / "configs" / name) for name in ([configs] if isinstance(configs, str) else configs)]
     return create_workflow(
         config_file=files, workflow_type=workflow_type, bundle_root=str(folder), **override
