@@ -1,0 +1,61 @@
+"""Region affinity distillation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from dckd_ext.losses.peers.maps import check_positive, class_masks, class_means, in_float32, matched
+
+
+class RegionAffinityLoss(nn.Module):
+    r"""Region affinity: how alike the regions of a case are, as the mean features of its classes.
+
+    After Qin et al., "Efficient medical image segmentation based on knowledge distillation" (EMKD, IEEE TMI
+    2021), for any number of classes: the mean over the pairs of classes that a case has, then over cases, of
+
+    .. math::
+        \big( \cos(\mu^s_j, \mu^s_k) - \cos(\mu^t_j, \mu^t_k) \big)^2, \qquad j < k.
+
+    EMKD is this term at weight 0.9 with logits distillation at 0.1 and T = 4 (`LogitsDistillationLoss`) and
+    attention transfer at 0.9 (`ATLoss`). Our decisions: a cell's class is the one that fills most of it, and
+    cases with fewer than two classes do not count.
+
+    Args:
+        num_classes: classes, the background included.
+
+    Raises:
+        ValueError: when the number of classes is not positive.
+    """
+
+    inputs = ("features", "teacher_features", "label")
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        check_positive(num_classes=num_classes)
+        self.num_classes = num_classes
+
+    @in_float32
+    def forward(self, features: Tensor, teacher_features: Tensor, label: Tensor) -> Tensor:
+        """The loss as a scalar, a zero attached to the graph where no case has two classes.
+
+        Args:
+            features: the student's map, ``BCDHW``.
+            teacher_features: the teacher's map, ``BCDHW``; channels and size may differ.
+            label: class of each voxel, ``B1DHW``; a value outside the classes is ignored.
+        """
+        student, teacher = matched(features, teacher_features)
+        depth, height, width = student.shape[2:]
+        masks = class_masks(label, self.num_classes, (depth, height, width))
+        present = masks.any(2)
+        pairs = (present[:, :, None] & present[:, None, :]).triu(1)
+        squared = (_affinity(student, masks) - _affinity(teacher, masks)).square() * pairs
+        count = pairs.sum((1, 2))
+        return (squared.sum((1, 2)) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+
+
+def _affinity(features: Tensor, masks: Tensor) -> Tensor:
+    """Cosines between the regions of each case, ``(B, K, K)``."""
+    means = F.normalize(class_means(features, masks), dim=2)
+    return torch.einsum("bjc,bkc->bjk", means, means)

@@ -1,0 +1,45 @@
+"""Attention transfer."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from dckd_ext.losses.peers.maps import in_float32, matched
+
+
+class ATLoss(nn.Module):
+    r"""Attention transfer: the student attends to the same places as the teacher.
+
+    After Zagoruyko and Komodakis, "Paying more attention to attention" (ICLR 2017), activation-based:
+
+    .. math::
+        Q_i = \sum_c F_{ci}^2, \qquad L = \tfrac1N \sum_i \Big(
+            \frac{Q^s_i}{\|Q^s\|_2} - \frac{Q^t_i}{\|Q^t\|_2} \Big)^2,
+
+    the mean over the N cells as in their code, where a weight of 1000 (images, two networks of 32 x 32 maps)
+    makes up for it. Q has one channel, so no projector is needed.
+
+    Example:
+        >>> import torch
+        >>> features = torch.rand(1, 4, 6, 6, 6)
+        >>> ATLoss()(features, 2 * features)
+        tensor(0.)
+    """
+
+    inputs = ("features", "teacher_features")
+
+    @in_float32
+    def forward(self, features: Tensor, teacher_features: Tensor) -> Tensor:
+        """The loss as a scalar.
+
+        Args:
+            features: the student's map, ``BCDHW``.
+            teacher_features: the teacher's map, ``BCDHW``; channels and size may differ.
+        """
+        student, teacher = matched(features, teacher_features)
+        return F.mse_loss(_attention(student), _attention(teacher))
+
+
+def _attention(features: Tensor) -> Tensor:
+    return F.normalize(features.square().sum(1).flatten(1), dim=1)
