@@ -3,6 +3,7 @@
 from .case_list import case_list
 from .checks import CheckVolumed, check_foreground
 from .msd import download_msd, image_files, msd_datalist
+from .probabilities import ForegroundProbabilityd
 from .reading import ReadVolumed
 from .tdsc import ABUS_MAX_EXTENT, ABUS_SPACING, tdsc_datalist
 from .writers import WholeNibabelWriter
@@ -11,6 +12,7 @@ __all__ = [
     "ABUS_MAX_EXTENT",
     "ABUS_SPACING",
     "CheckVolumed",
+    "ForegroundProbabilityd",
     "ReadVolumed",
     "WholeNibabelWriter",
     "case_list",

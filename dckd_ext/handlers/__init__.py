@@ -2,6 +2,7 @@
 
 from .average import WeightAverage, average_of
 from .checkpoint import ResumeCheckpoint
+from .lesions import LesionScores
 from .scores import CaseScores
 from .seed import EpochSeed
 from .teacher import TeacherCheck
@@ -11,6 +12,7 @@ from .weights import WeightsWriter, save_weights
 __all__ = [
     "CaseScores",
     "EpochSeed",
+    "LesionScores",
     "LossProgress",
     "LossTerms",
     "ResumeCheckpoint",

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import numpy.typing as npt
+import torch
 from ignite.engine import Engine, Events
 
+from dckd_ext.data.labels import read_label_for, whole_numbers
 from dckd_ext.files import written_whole
 from dckd_ext.scores import score_case
 
-__all__ = ["CaseScores"]
+__all__ = ["CaseScores", "classes_of", "write_rows"]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,11 +26,15 @@ class CaseScores:
     """Score each case after postprocessing and write one CSV row a case.
 
     The prediction must be back in the geometry of its image file (``Invertd``). The label is read from its
-    file as it is, with its own spacing: nothing of it is resampled. ``seconds`` is the wall time of the
+    file as it is (NIfTI or NRRD): nothing of it is resampled. Its spacing is its own; that of a NRRD label is
+    the prediction's, which has the affine of the image as it was read. ``seconds`` is the wall time of the
     forward pass and the postprocessing of the case's batch, without reading.
 
+    The file holds the cases of all runs of the engine since the handler was made, and is written at the end
+    of each. A case that is run again replaces its row.
+
     Args:
-        path: CSV file, written whole at the end.
+        path: CSV file, written whole.
         class_names: names of the classes by number; see `dckd_ext.scores.score_case`.
 
     Raises:
@@ -40,17 +44,13 @@ class CaseScores:
     def __init__(self, path: str, class_names: Mapping[int, str]) -> None:
         self.path = Path(path)
         self.class_names = class_names
-        self.rows: list[dict[str, Any]] = []
+        self.rows: dict[str, dict[str, Any]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register on an evaluator."""
-        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_STARTED, self._start_clock)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows = []
 
     def _start_clock(self, engine: Engine) -> None:
         self.clock = time.perf_counter()
@@ -59,30 +59,37 @@ class CaseScores:
         seconds = time.perf_counter() - self.clock
         state: Any = engine.state
         for case, output in zip(state.batch, state.output, strict=True):
-            self.rows.append({**self._score_file(case, output["pred"]), "seconds": round(seconds, 4)})
+            scores = self._score_file(case["label"], output["pred"])
+            rounded = {name: round(value, 5) for name, value in scores.items()}
+            self.rows[case["case"]] = {"case": case["case"], **rounded, "seconds": round(seconds, 4)}
 
-    def _score_file(self, case: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
-        label = nib.Nifti1Image.from_filename(case["label"])
-        spacing = nib.affines.voxel_sizes(label.affine)
+    def _score_file(self, path: str, prediction: torch.Tensor) -> dict[str, float]:
+        label, spacing = read_label_for(prediction, path)
         try:
-            scores = score_case(
-                _classes(prediction.detach().cpu()[0]), _classes(label.dataobj), spacing, self.class_names
-            )
+            return score_case(classes_of(prediction), label, spacing.tolist(), self.class_names)
         except ValueError as error:
-            raise ValueError(f"{case['label']}: {error}") from error
-        return {"case": case["case"], **{name: round(value, 5) for name, value in scores.items()}}
+            raise ValueError(f"{path}: {error}") from error
 
     def _write(self, engine: Engine) -> None:
-        with written_whole(self.path) as beside, open(beside, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        means = {name: np.mean([row[name] for row in self.rows]) for name in self.rows[0] if name != "case"}
+        if not self.rows:
+            return
+        rows = list(self.rows.values())
+        write_rows(self.path, list(rows[0]), rows)
+        means = {name: np.mean([row[name] for row in rows]) for name in rows[0] if name != "case"}
         _logger.info(
-            "%d cases: %s", len(self.rows), ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+            "%d cases: %s", len(rows), ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
         )
         _logger.info("scores of every case: %s", self.path)
 
 
-def _classes(volume: Any) -> npt.NDArray[np.int64]:
-    return np.asarray(volume).round().astype(np.int64)
+def classes_of(prediction: torch.Tensor) -> np.ndarray:
+    """The classes of a prediction ``(1, H, W, D)`` as an array ``(H, W, D)`` of a small type."""
+    return whole_numbers(np.asarray(prediction.detach().cpu()[0]))
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write these columns of the rows as a CSV file, whole or not at all."""
+    with written_whole(path) as beside, open(beside, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
