@@ -5,6 +5,7 @@ from .checks import CheckVolumed, check_foreground
 from .msd import download_msd, image_files, msd_datalist
 from .probabilities import ForegroundProbabilityd
 from .reading import ReadVolumed
+from .resample import ResampleVolumed
 from .tdsc import ABUS_MAX_EXTENT, ABUS_SPACING, tdsc_datalist
 from .writers import WholeNibabelWriter
 
@@ -14,6 +15,7 @@ __all__ = [
     "CheckVolumed",
     "ForegroundProbabilityd",
     "ReadVolumed",
+    "ResampleVolumed",
     "WholeNibabelWriter",
     "case_list",
     "check_foreground",
