@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.bank import References
@@ -50,6 +56,32 @@ def random_pairs(
     )
 
 
+def for_many_examples(test: Callable[..., None]) -> Callable[..., None]:
+    """Runs a test with many ``pairs``, from two to four classes and one to three cases."""
+    pairs = st.builds(
+        random_pairs, seed=st.integers(0, 999), num_classes=st.integers(2, 4), num_cases=st.integers(1, 3)
+    )
+    return settings(max_examples=25, deadline=None)(given(pairs=pairs)(test))
+
+
+def assert_finite_gradient_in_any_order(loss: torch.nn.Module, pairs: Pairs) -> None:
+    """The loss must have a finite gradient, and must not depend on the order of anchors and references."""
+    value = loss(pairs)
+    value.backward()
+    assert pairs.anchors.grad is not None
+    assert pairs.anchors.grad.isfinite().all()
+    assert loss(permuted(pairs, seed=0)).item() == pytest.approx(value.item(), abs=1e-6)
+
+
+def assert_attached_zero(loss: torch.nn.Module, pairs: Pairs) -> None:
+    """The loss must be zero and yet send a gradient, of zeros, to the anchors."""
+    value = loss(pairs)
+    value.backward()
+    assert value.item() == 0
+    assert pairs.anchors.grad is not None
+    assert not pairs.anchors.grad.any()
+
+
 def dot(a: torch.Tensor, b: torch.Tensor) -> float:
     return sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
 
@@ -68,7 +100,8 @@ def permuted(pairs: Pairs, seed: int) -> Pairs:
     )
 
 
-def saved_bytes(loss: torch.nn.Module, pairs: Pairs) -> int:
+def saved_bytes(loss: Callable[[Any], torch.Tensor], given: Any) -> int:
+    """Memory that a loss keeps for its backward pass."""
     storages = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -76,6 +109,6 @@ def saved_bytes(loss: torch.nn.Module, pairs: Pairs) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        value = loss(pairs)
+        value = loss(given)
     assert value.requires_grad
     return sum(storages.values())

@@ -11,6 +11,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from dckd_ext.losses import DecoupledContrastiveLoss, DistillationLoss, RankingLoss, Term
+from dckd_ext.losses.peers import CIRKDLoss, CWDLoss, FitNetLoss
 
 from .batch_examples import SIZE, cubes, output_for, sampler
 
@@ -35,10 +36,13 @@ def train(rank: int, port: int, folder: str) -> None:
         {
             "dcl": Term(DecoupledContrastiveLoss(), ramp=(0.0, 0.5)),
             "ranking": Term(RankingLoss(), ramp=(0.0, 0.5)),
+            "cirkd": Term(CIRKDLoss(), ramp=(0.0, 0.5)),
+            "fitnet": Term(FitNetLoss(3, 5), ramp=(0.0, 0.5)),
+            "cwd": Term(CWDLoss(3, 5), ramp=(0.5, 0.6)),
         },
         pairs=sampler(),
     )
-    start = torch.cat([p.detach().flatten() for p in loss.parameters()])
+    start = {name: p.detach().clone() for name, p in loss.named_parameters()}
     names = [name for name, _ in loss.named_parameters()]
     optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
     for step in range(STEPS):
@@ -59,14 +63,25 @@ def test_projectors_and_banks_are_equal_on_both_ranks(tmp_path: Path):
         port = free.getsockname()[1]
     multiprocessing.spawn(train, (port, str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert not torch.equal(first["start"], second["start"])
-    assert first["state"].keys() == second["state"].keys() == sampler_keys()
+    first_weight = "pairs.projector.module.0.weight"
+    assert not torch.equal(first["start"][first_weight], second["start"][first_weight])
+    assert first["state"].keys() == second["state"].keys() == sampler_keys() | peer_keys()
     for key, value in first["state"].items():
         assert torch.equal(value, second["state"][key]), key
-    moved = torch.cat([v.flatten() for k, v in first["state"].items() if k.startswith("pairs.projector")])
-    assert not torch.equal(moved, first["start"])
+    moved = {name for name, value in first["start"].items() if not torch.equal(first["state"][name], value)}
+    assert {
+        first_weight,
+        "losses.fitnet.projector.module.weight",
+        "losses.cwd.projector.module.weight",
+    } <= moved
     assert first["state"]["pairs.bank.voxels.count"].min() > 0
 
 
 def sampler_keys() -> set[str]:
     return {f"pairs.{key}" for key in sampler().state_dict()}
+
+
+def peer_keys() -> set[str]:
+    return {
+        f"losses.{name}.projector.module.{part}" for name in ("fitnet", "cwd") for part in ("weight", "bias")
+    }
