@@ -15,7 +15,7 @@ from .reading import read_voxels
 
 __all__ = ["CheckVolumed", "check_foreground", "count_not_finite", "values_outside"]
 
-_VOXELS_AT_ONCE = 2**22
+_VOXELS_AT_ONCE = 2**20
 
 
 class CheckVolumed(MapTransform):
@@ -95,9 +95,11 @@ def values_outside(label: torch.Tensor, num_classes: int) -> list[float]:
     """
     outside = []
     for part in _parts(label):
-        bad = (part < 0) | (part >= num_classes)
         if part.is_floating_point():
-            bad |= part != part.floor()
+            bad = (part < 0) | (part >= num_classes) | (part != part.floor())
+        else:
+            part = part.long()  # torch compares uint8 with 256 as if that were 0
+            bad = (part < 0) | (part >= num_classes)
         if bad.any():
             outside.append(part[bad].unique())
     return torch.cat(outside).unique().tolist() if outside else []
@@ -126,7 +128,7 @@ def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> 
 
 
 def _parts(volume: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield the volume in parts along its longest axis, as plain tensors of a few million voxels."""
+    """Yield the volume in parts along its longest axis, as plain tensors of about a million voxels."""
     voxels = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
     if not voxels.numel():
         return iter(())

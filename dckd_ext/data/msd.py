@@ -56,7 +56,7 @@ def msd_datalist(
         ValueError: for an unknown fold or section, an empty section, or training and validation cases that
             the folder lacks. Missing test cases are counted and skipped.
     """
-    cases = _cases(Path(dataset_dir))
+    cases = msd_cases(Path(dataset_dir))
     split = _read_split(Path(split_file), list(cases), seed)
     names = _section_names(split, section, fold, held_out, split_file)
     missing = [name for name in names if name not in cases]
@@ -76,28 +76,40 @@ def msd_datalist(
     return found
 
 
-def _cases(folder: Path) -> dict[str, Case]:
+def msd_cases(folder: Path) -> dict[str, Case]:
+    """List the cases with a label of an MSD folder by name.
+
+    Raises:
+        FileNotFoundError: when the folder has no ``dataset.json``.
+        ValueError: when that is no JSON, or an entry of it lacks image or label.
+    """
     index = folder / "dataset.json"
     if not index.is_file():
         raise FileNotFoundError(
             f"dataset_dir {folder} has no dataset.json: expected a folder in the layout of the Medical "
             f"Segmentation Decathlon (dataset.json, imagesTr, labelsTr). {DOWNLOAD_HINT}"
         )
-    entries = json.loads(index.read_text()).get("training", [])
-    named = sorted((_case_name(entry["image"]), entry) for entry in entries)
+    try:
+        entries = json.loads(index.read_text())["training"]
+        named = {_case_name(entry["image"]): (entry["image"], entry["label"]) for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{index}: expected {{"training": [{{"image": path, "label": path}}, ...]}}, '
+            f"found {type(error).__name__}: {error}"
+        ) from error
     return {
         name: {
-            "image": str(folder / entry["image"]),
-            "label": str(folder / entry["label"]),
+            "image": str(folder / image),
+            "label": str(folder / label),
             "case": name,
             "case_id": number,
         }
-        for number, (name, entry) in enumerate(named)
+        for number, (name, (image, label)) in enumerate(sorted(named.items()))
     }
 
 
 def _case_name(path: str | Path) -> str:
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii")
+    return Path(path).name.removesuffix(".gz").removesuffix(".nii").removesuffix(".nrrd")
 
 
 def _read_split(path: Path, names: list[str], seed: int) -> dict[str, Any]:

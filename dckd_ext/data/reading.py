@@ -13,7 +13,7 @@ import nibabel
 import nrrd
 import numpy as np
 from monai.config import KeysCollection
-from monai.data import MetaTensor, NrrdReader
+from monai.data import MetaTensor, NibabelReader, NrrdReader
 from monai.data.image_reader import NrrdImage
 from monai.data.utils import affine_to_spacing
 from monai.transforms import LoadImaged
@@ -60,8 +60,9 @@ class ReadVolumed(LoadImaged):
     ):
         super().__init__(keys, **kwargs)
         self.max_extent = _three_positive("max_extent", max_extent)
-        placeholder = _three_positive("placeholder_spacing", placeholder_spacing)
-        self._loader.register(_StoredNrrdReader(placeholder))  # the last one registered is tried first
+        placeholder = _three_positive("placeholder_spacing (key nrrd_spacing)", placeholder_spacing)
+        for reader in (_ScalarNibabelReader(), _StoredNrrdReader(placeholder)):
+            self._loader.register(reader)  # those registered last are tried first
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Load every key of ``data`` that holds a path."""
@@ -86,6 +87,17 @@ class ReadVolumed(LoadImaged):
                 raise ValueError(f"{key}: {path}: {problem}")
 
 
+class _ScalarNibabelReader(NibabelReader):
+    """MONAI's NIfTI reader, which says what is wrong with a colour image."""
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
+        if img.get_data_dtype().names:
+            names = "".join(img.get_data_dtype().names)
+            raise ValueError(f"expected one value a voxel, found a colour image ({names})")
+        voxels, meta = super().get_data(img)
+        return _native(voxels), meta
+
+
 class _StoredNrrdReader(NrrdReader):
     """MONAI's NRRD reader, without its copies of the voxels and with a spacing for headers that lack one."""
 
@@ -96,13 +108,13 @@ class _StoredNrrdReader(NrrdReader):
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
         if img.array.ndim != 3:
             raise ValueError(
-                f"expected a volume with three axes and one value a voxel, found the sizes {img.array.shape} "
-                f"(a colour image or a series of volumes?)"
+                "expected a volume with three axes and one value a voxel, found the sizes "
+                f"{img.array.shape} (a colour image or a series of volumes?)"
             )
         header = {"space origin": np.zeros(3), **img.header, **self._directions(img.header)}
         # MONAI makes the meta data; the array stands in, so that the voxels are not copied.
         _, meta = super().get_data(NrrdImage(np.empty(0, np.uint8), header))
-        return img.array, meta
+        return _native(img.array), meta
 
     def _directions(self, header: Mapping[str, Any]) -> dict[str, Any]:
         spacing = _header_spacing(header)
@@ -114,6 +126,11 @@ class _StoredNrrdReader(NrrdReader):
             _say_placeholder(self.placeholder)
             spacing = np.asarray(self.placeholder)
         return {"space directions": np.diag(spacing), "space origin": np.zeros(3), "space": SpaceKeys.RAS}
+
+
+def _native(voxels: np.ndarray) -> np.ndarray:
+    """Without a copy, unless the file's byte order is one that torch does not take."""
+    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
 
 
 def _header_spacing(header: Mapping[str, Any]) -> np.ndarray | None:
@@ -159,7 +176,7 @@ def extent_problem(shape: Sequence[int], spacing: Sequence[float], max_extent: S
         >>> extent_problem((865, 682, 354), (0.2, 0.073, 0.475674), (200, 60, 250))
     """
     extent = [size * edge for size, edge in zip(shape[:3], spacing, strict=False)]
-    if all(found <= most for found, most in zip(extent, max_extent, strict=True)):
+    if all(found <= most for found, most in zip(extent, max_extent, strict=False)):
         return None
     found, most, edges = (
         " x ".join(f"{value:.4g}" for value in values) for values in (extent, max_extent, spacing)
@@ -191,13 +208,16 @@ def named_read_errors(name: str, path: str | os.PathLike[str]) -> Iterator[None]
 def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
 def _three_positive(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
     if values is None:
         return None
-    numbers = tuple(map(float, values))
+    try:
+        numbers = tuple(map(float, values))
+    except (TypeError, ValueError):
+        numbers = ()
     if len(numbers) != 3 or not all(0 < number < np.inf for number in numbers):
         raise ValueError(f"{name}: expected three positive numbers (mm, one a stored axis), found {values}")
     return numbers

@@ -151,14 +151,14 @@ def read_kinds(folder: Path) -> dict[int, str]:
 
 
 @dataclass
-class Box:
+class LesionBox:
     """A bounding box in voxels, along the stored axes: centre and full lengths."""
 
     centre: np.ndarray
     lengths: np.ndarray
 
 
-def read_boxes(folder: Path) -> dict[int, Box]:
+def read_boxes(folder: Path) -> dict[int, LesionBox]:
     """Read the lesions' bounding boxes by number from a section's ``bbx_labels.csv``, if there is one.
 
     Raises:
@@ -168,7 +168,7 @@ def read_boxes(folder: Path) -> dict[int, Box]:
     boxes = {}
     for row, where in _rows(folder / "bbx_labels.csv", ("id", *centre, *lengths)):
         try:
-            box = Box(*(np.array([float(row[name]) for name in names]) for names in (centre, lengths)))
+            box = LesionBox(*(np.array([float(row[name]) for name in names]) for names in (centre, lengths)))
         except ValueError as error:
             raise ValueError(f"{where}: expected numbers, found {row}") from error
         boxes[_number(row["id"], where)] = box

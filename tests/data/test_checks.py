@@ -2,35 +2,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from monai.data import MetaTensor
-from monai.transforms import LoadImage
 
-from dckd_ext.data import CheckVolumed, ReadVolumed
+from dckd_ext.data import CheckVolumed, check_foreground
+from dckd_ext.data import checks as checks_module
+from dckd_ext.data.checks import count_not_finite, values_outside
 from tests.conftest import write_volume
+from tests.data.abus_files import write_nrrd
 
 
 def volume(array, name: str) -> MetaTensor:
     return MetaTensor(np.asarray(array, np.float32), meta={"filename_or_obj": name})
-
-
-def test_reads_like_monai(tmp_path: Path):
-    image = write_volume(tmp_path / "a.nii.gz", np.random.default_rng(0).random((4, 5, 6)).astype(np.float32))
-    read = ReadVolumed(keys=["image", "label"])({"image": str(image), "label": str(image), "case": "a"})
-    np.testing.assert_array_equal(read["image"], LoadImage()(str(image)))
-    assert read["case"] == "a"
-
-
-def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"label: there is no file .*gone\.nii\.gz"):
-        ReadVolumed(keys="label")({"label": str(tmp_path / "gone.nii.gz")})
-
-
-@pytest.mark.parametrize("keep", [0, 10, 200])
-def test_truncated_file_is_named(tmp_path: Path, keep: int):
-    path = write_volume(tmp_path / "cut.nii.gz", np.random.default_rng(0).random((9, 9, 9)))
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"image: cannot read .*cut\.nii\.gz"):
-        ReadVolumed(keys="image")({"image": str(path)})
 
 
 def test_good_volumes_pass():
@@ -67,3 +50,67 @@ def test_label_outside_the_classes(value: float):
 def test_other_channels(shape):
     with pytest.raises(ValueError, match=r"image x: expected a 3D volume with 1 channel"):
         CheckVolumed()({"image": volume(np.ones(shape), "x")})
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Volumes are looked at in parts of at most 20 voxels or one slice."""
+    monkeypatch.setattr(checks_module, "_VOXELS_AT_ONCE", 20)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32])
+@pytest.mark.parametrize("shape", [(1, 7, 5, 3), (1, 2, 3, 29), (2, 1, 1, 1), (1, 0, 3, 3)])
+def test_values_in_parts_are_those_of_the_whole(dtype: torch.dtype, shape: tuple[int, ...]):
+    label = torch.randint(0, 9, shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    expected = sorted({value for value in label.flatten().tolist() if value not in range(3)})
+    assert values_outside(label, num_classes=3) == expected
+    assert values_outside(MetaTensor(label), num_classes=3) == expected
+    assert values_outside(label, num_classes=9) == []
+
+
+@pytest.mark.parametrize("num_classes", [255, 256, 300])
+def test_more_classes_than_the_dtype_holds(num_classes: int):
+    label = torch.arange(256, dtype=torch.uint8)
+    assert values_outside(label, num_classes) == [255][: num_classes == 255]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_values_that_are_no_classes():
+    label = torch.zeros(1, 4, 5, 6)
+    label[0, 3, 4, 5], label[0, 0, 0, 0], label[0, 2, 2, 2] = torch.nan, -1, 1.5
+    assert values_outside(label, 2)[:2] == [-1, 1.5]
+    assert np.isnan(values_outside(label, 2)[2])
+    assert values_outside(torch.tensor([True, False]), 2) == []
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("shape", [(1, 7, 5, 3), (1, 2, 3, 29)])
+def test_not_finite_in_parts(shape: tuple[int, ...]):
+    image = torch.zeros(shape)
+    image.view(-1)[::10] = torch.inf
+    image.view(-1)[5::10] = torch.nan
+    assert count_not_finite(image) == int((~torch.isfinite(image)).sum())
+    assert count_not_finite(torch.full(shape, 255, dtype=torch.uint8)) == 0
+
+
+def test_foreground_stops_at_the_first(tmp_path: Path):
+    empty, lesion = np.zeros((3, 4, 5), np.uint8), np.zeros((3, 4, 5), np.uint8)
+    lesion[1, 2, 3] = 1
+    write_nrrd(tmp_path / "empty.nrrd", empty)
+    write_volume(tmp_path / "lesion.nii.gz", lesion)
+    cases = [{"label": str(tmp_path / name)} for name in ("empty.nrrd", "lesion.nii.gz", "is not read.nrrd")]
+    check_foreground(cases)
+    with pytest.raises(FileNotFoundError, match=r"is not read\.nrrd"):
+        check_foreground([cases[0], cases[2]])
+
+
+def test_no_foreground(tmp_path: Path):
+    cases = []
+    for number in range(3):
+        path = write_nrrd(tmp_path / f"set{number % 2}" / f"{number}.nrrd", np.zeros((3, 4, 5), np.uint8))
+        cases.append({"mask": str(path)})
+    with pytest.raises(ValueError, match=r"none of the 3 masks in .*set0, .*set1 has a voxel above 0"):
+        check_foreground(cases, key="mask")
+    with pytest.raises(ValueError, match=r"none of the 0 masks in the data list"):
+        check_foreground([])

@@ -108,6 +108,19 @@ def test_image_files(msd: Path, tmp_path: Path):
         image_files(str(tmp_path))
 
 
+def test_image_files_of_nrrd(tmp_path: Path):
+    for name in ("b.nrrd", "a.nii", ".c.nrrd", "d.nrrd.part", "e.mha"):
+        (tmp_path / name).touch()
+    names = [Path(entry["image"]).name for entry in image_files(str(tmp_path))]
+    assert names == ["a.nii", "b.nrrd"]
+
+
+def test_an_index_that_is_none(tmp_path: Path):
+    (tmp_path / "dataset.json").write_text('{"training": [{"image": "a.nii.gz"}]}')
+    with pytest.raises(ValueError, match=r"dataset\.json: expected .*found KeyError: 'label'"):
+        msd_datalist(str(tmp_path), "training", str(tmp_path / "s.json"))
+
+
 def test_shipped_split_names_every_case_once():
     split = json.loads((bundle("teacher_segmentation") / "configs" / "splits.json").read_text())
     numbers = [[int(name.split("_")[1]) for name in part] for part in (*split["folds"], split["test"])]

@@ -1,0 +1,131 @@
+"""`dckd check DIR`: all that is wrong with a data set, before a training finds it out."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dckd_ext.data import ABUS_SPACING, ReadVolumed
+from dckd_ext.data.survey import CaseSurvey, Listing, Problem, list_folder, survey_case
+from dckd_ext.files import written_whole
+
+_COLUMNS = (
+    *("section", "case", "kind", "image", "label", "size", "spacing_mm"),
+    *("foreground_voxels", "foreground_ml", "foreground_share", "problems"),
+)
+
+
+def check(
+    dataset_dir: str,
+    nrrd_spacing: Sequence[float] = ABUS_SPACING,
+    out: str | None = None,
+    classes: int = 2,
+) -> None:
+    """Check every case of a folder, print a summary and one line a problem; exit with 1 if there is any.
+
+    Looked for: files that cannot be read, images and masks without partner, other shapes and spacings of the
+    mask than of its image, NaN, mask values outside the classes, empty masks; in the layout of the open ABUS
+    set also voxels other than uint8, volumes larger than a breast (wrong spacing or exchanged axes), and
+    rows of labels.csv and bbx_labels.csv that do not fit the volumes or the masks. One volume is in memory
+    at a time.
+
+    Args:
+        dataset_dir: a folder in the layout of the Medical Segmentation Decathlon or of the open ABUS set.
+        nrrd_spacing: mm along the stored axes, for NRRD files whose header states none.
+        out: a CSV file to write, one row a case.
+        classes: number of classes of the masks, the background counted.
+
+    Raises:
+        FileNotFoundError: when the folder has neither layout.
+        ValueError: when ``nrrd_spacing`` is not three positive numbers, or dataset.json cannot be understood.
+        SystemExit: with code 1 when there are problems.
+    """
+    read = ReadVolumed(["image", "label"], nrrd_spacing, dtype=None, allow_missing_keys=True)
+    listing = list_folder(dataset_dir)
+    jobs = [(section, case) for section, cases in listing.sections.items() for case in cases]
+    cases = [
+        survey_case(listing, section, case, read, classes)
+        for section, case in tqdm(jobs, unit="case", desc="check")
+    ]
+    problems = [*listing.problems, *(problem for case in cases for problem in case.problems)]
+    if out:
+        _write(Path(out), cases, listing.problems)
+    print(_summary(listing, cases))
+    print(f"\n{len(problems)} problem(s)", *problems, sep="\n")
+    if problems:
+        sys.exit(1)
+
+
+def _summary(listing: Listing, cases: Sequence[CaseSurvey]) -> str:
+    """One line a section: cases, kinds, least to greatest size; least, median and greatest foreground."""
+    head = ("section", "cases", "kinds", "size (voxels)", "foreground (ml)", "foreground (% of voxels)")
+    rows = [head]
+    for section in listing.sections:
+        chosen = [case for case in cases if case.section == section]
+        rows.append(
+            (
+                section,
+                str(len(chosen)),
+                _kinds(chosen),
+                _sizes(chosen),
+                _spread(chosen, lambda case: case.ml),
+                _spread(chosen, lambda case: None if case.share is None else 100 * case.share),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _kinds(cases: Sequence[CaseSurvey]) -> str:
+    kinds = [case.case.get("kind", "") for case in cases]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("M", "B") if kind in kinds) or "-"
+
+
+def _sizes(cases: Sequence[CaseSurvey]) -> str:
+    sizes = np.array([case.size for case in cases if case.size])
+    if not sizes.size:
+        return "-"
+    return " x ".join(
+        f"{low}-{high}" if low != high else str(low)
+        for low, high in zip(sizes.min(axis=0), sizes.max(axis=0), strict=True)
+    )
+
+
+def _spread(cases: Sequence[CaseSurvey], value: Callable[[CaseSurvey], float | None]) -> str:
+    values = [found for found in map(value, cases) if found is not None]
+    if not values:
+        return "-"
+    return " / ".join(f"{number:.3g}" for number in (min(values), float(np.median(values)), max(values)))
+
+
+def _write(path: Path, cases: Sequence[CaseSurvey], others: Sequence[Problem]) -> None:
+    with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, _COLUMNS)
+        table.writeheader()
+        table.writerows(_row(case) for case in cases)
+        # problems of no case in particular: files without a partner, tables
+        table.writerows({"problems": str(problem)} for problem in others)
+
+
+def _row(found: CaseSurvey) -> dict[str, object]:
+    case = found.case
+    return {
+        "section": found.section,
+        "case": case["case"],
+        "kind": case.get("kind", ""),
+        "image": case["image"],
+        "label": case["label"],
+        "size": "x".join(map(str, found.size)),
+        "spacing_mm": "x".join(f"{edge:g}" for edge in found.spacing),
+        "foreground_voxels": found.voxels,
+        "foreground_ml": found.ml,
+        "foreground_share": found.share,
+        "problems": "; ".join(map(str, found.problems)),
+    }
