@@ -55,8 +55,8 @@ def score_foreground(prediction: np.ndarray, label: np.ndarray, spacing: Sequenc
     """
     _check_shapes(prediction, label)
     predicted, true = prediction > 0, label > 0
-    shared = np.count_nonzero(predicted & true)
-    num_predicted, num_true = np.count_nonzero(predicted), np.count_nonzero(true)
+    shared = int(np.count_nonzero(predicted & true))
+    num_predicted, num_true = int(np.count_nonzero(predicted)), int(np.count_nonzero(true))
     voxel_ml = float(np.prod(spacing)) / 1000
     return {
         "dice": binary_dice(predicted, true),
@@ -71,7 +71,7 @@ def score_foreground(prediction: np.ndarray, label: np.ndarray, spacing: Sequenc
 def binary_dice(predicted: np.ndarray, true: np.ndarray) -> float:
     """Dice of two boolean masks; 1 when both are empty."""
     total = np.count_nonzero(predicted) + np.count_nonzero(true)
-    return 1.0 if total == 0 else 2.0 * np.count_nonzero(predicted & true) / total
+    return 1.0 if total == 0 else 2.0 * int(np.count_nonzero(predicted & true)) / int(total)
 
 
 def binary_hd95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> float:

@@ -41,8 +41,8 @@ class LesionScores:
     """Score each case by lesions and as one mask of all classes above 0; rules: see `dckd_ext.lesions`.
 
     Prediction, label and spacing as for `CaseScores`; place it after that one, whose clock would else count
-    this one's time. Written beside ``scores_SPLIT.csv`` at the end of each run, over the cases of all runs
-    since the handler was made (a case that is run again replaces its rows):
+    this one's time. Written at the end of each run, over the cases of all runs since the handler was made (a
+    case that is run again replaces its rows):
 
     - ``volumes_SPLIT.csv``: a row a case: Dice, HD95 in mm, recall and precision over voxels (empty where
       undefined), numbers of lesions, found, missed, false positives.
@@ -56,8 +56,9 @@ class LesionScores:
     `dckd_ext.data.ForegroundProbabilityd`; without it the rest is written, and a warning says so.
 
     Args:
-        path: the file of `CaseScores`, ``scores_SPLIT.csv``.
+        path: folder of the files.
         class_names: names of the classes by number, to refuse labels with others; None takes any.
+        split: for the names of the files.
         probability: key of the probability in the output.
         candidate_threshold: least probability of a candidate's voxels.
         min_overlap: share of a lesion that has to be covered for it to be found.
@@ -73,6 +74,7 @@ class LesionScores:
         self,
         path: str,
         class_names: Mapping[int, str] | None = None,
+        split: int | str = "all",
         probability: str = "probability",
         candidate_threshold: float = 0.1,
         min_overlap: float = 0.1,
@@ -84,8 +86,7 @@ class LesionScores:
                 raise ValueError(f"{name} must lie between 0 and 1, found {value}")
         if not size_edges_ml or list(size_edges_ml) != sorted(size_edges_ml):
             raise ValueError(f"size_edges_ml must rise, found {list(size_edges_ml)}")
-        self.folder, self.split = Path(path).parent, Path(path).stem.removeprefix("scores_")
-        self.class_names = class_names
+        self.folder, self.split, self.class_names = Path(path), split, class_names
         self.probability, self.candidate_threshold = probability, candidate_threshold
         self.min_overlap, self.min_ml, self.size_edges_ml = min_overlap, min_ml, size_edges_ml
         self.cases: dict[str, _Case] = {}

@@ -6,16 +6,20 @@ import logging
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import nrrd
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from scipy.ndimage import label as connected
 
 from dckd_ext.handlers import CaseScores, LesionScores
 from dckd_ext.lesion_summary import POLICY
-from tests.conftest import write_volume
+from dckd_ext.teachers import student_network
+from tests.conftest import bundle, workflow, write_volume
 from tests.test_scores import scipy_hd95
 
 SPACING = (0.2, 0.1, 0.5)  # a voxel is 0.00001 ml
@@ -86,7 +90,7 @@ def rows(path: Path) -> list[dict]:
 
 def test_files_of_a_run(tmp_path: Path):
     label_free = blocks()
-    engine = engine_of(LesionScores(str(tmp_path / "out" / "scores_test.csv"), NAMES))
+    engine = engine_of(LesionScores(str(tmp_path / "out"), NAMES, "test"))
     run(
         engine,
         [
@@ -148,7 +152,7 @@ def test_small_components_may_be_ignored(tmp_path: Path):
     """The false positive of 27 voxels has 0.00027 ml."""
     counts = {}
     for min_ml in (0.00027, 0.00028):
-        engine = engine_of(LesionScores(str(tmp_path / f"{min_ml}" / "scores_a.csv"), NAMES, min_ml=min_ml))
+        engine = engine_of(LesionScores(str(tmp_path / f"{min_ml}"), NAMES, "a", min_ml=min_ml))
         run(engine, [[(case(tmp_path, "two", TWO), output(HALF_FOUND, HALF_FOUND * np.uint8(200)))]])
         summary = json.loads((tmp_path / f"{min_ml}" / "summary_a.json").read_text())
         counts[min_ml] = (summary["false_positives"], summary["froc"]["sensitivity_at"]["0.125"])
@@ -159,7 +163,7 @@ def test_nrrd_labels_are_scored_with_the_spacing_of_the_image(tmp_path: Path):
     """Both handlers, both formats: the same numbers."""
     handlers = [
         CaseScores(str(tmp_path / "scores_a.csv"), NAMES),
-        LesionScores(str(tmp_path / "scores_a.csv"), NAMES),
+        LesionScores(str(tmp_path), NAMES, "a"),
     ]
     batch = [
         (case(tmp_path, "nifti", TWO), output(HALF_FOUND)),
@@ -175,7 +179,7 @@ def test_nrrd_labels_are_scored_with_the_spacing_of_the_image(tmp_path: Path):
 def test_runs_of_one_case_each_add_up(tmp_path: Path):
     """A failing case costs only itself; one that is run again replaces its rows."""
     scores = CaseScores(str(tmp_path / "scores_a.csv"), NAMES)
-    lesions = LesionScores(str(tmp_path / "scores_a.csv"), NAMES)
+    lesions = LesionScores(str(tmp_path), NAMES, "a")
     engine = engine_of(scores, lesions)
     good, bad = case(tmp_path, "good", TWO), {"case": "bad", "label": str(tmp_path / "gone.nii.gz")}
     run(engine, [[(good, output(HALF_FOUND))]])
@@ -192,7 +196,7 @@ def test_runs_of_one_case_each_add_up(tmp_path: Path):
 
 
 def test_without_probabilities(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    engine = engine_of(LesionScores(str(tmp_path / "out" / "scores_a.csv"), NAMES))
+    engine = engine_of(LesionScores(str(tmp_path / "out"), NAMES, "a"))
     run(engine, [[(case(tmp_path, name, TWO), output(TWO))] for name in "ab"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "lesions_a.csv",
@@ -205,7 +209,7 @@ def test_without_probabilities(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_without_lesions_there_is_no_curve(tmp_path: Path):
-    engine = engine_of(LesionScores(str(tmp_path / "out" / "scores_a.csv"), NAMES))
+    engine = engine_of(LesionScores(str(tmp_path / "out"), NAMES, "a"))
     run(engine, [[(case(tmp_path, "free", blocks()), output(blocks(), blocks()))]])
     summary = json.loads((tmp_path / "out" / "summary_a.json").read_text())
     assert summary["froc"] is None
@@ -219,7 +223,7 @@ def test_without_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    engine = engine_of(LesionScores(str(tmp_path / "out" / "scores_a.csv"), NAMES))
+    engine = engine_of(LesionScores(str(tmp_path / "out"), NAMES, "a"))
     for name in "ab":
         run(engine, [[(case(tmp_path, name, TWO), output(TWO, PROBABILITY))]])
     assert (tmp_path / "out" / "froc_a.csv").is_file()
@@ -229,7 +233,7 @@ def test_without_matplotlib(
 
 def test_summary_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
-    engine = engine_of(LesionScores(str(tmp_path / "scores_a.csv"), NAMES))
+    engine = engine_of(LesionScores(str(tmp_path), NAMES, "a"))
     run(engine, [[(case(tmp_path, "two", TWO), output(HALF_FOUND, PROBABILITY))]])
     assert "1 cases" in caplog.text
     assert "1 of 2 lesions found" in caplog.text
@@ -237,13 +241,13 @@ def test_summary_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
 
 @pytest.mark.parametrize("handler", [CaseScores, LesionScores])
 def test_other_shape_is_refused_with_the_file(tmp_path: Path, handler):
-    engine = engine_of(handler(str(tmp_path / "scores_a.csv"), NAMES))
+    engine = engine_of(handler(str(tmp_path / "scores"), NAMES))
     with pytest.raises(ValueError, match=r"two\.nii\.gz: .*\(20, 30, 15\).*\(20, 30, 16\)"):
         run(engine, [[(case(tmp_path, "two", TWO), output(HALF_FOUND[..., 1:]))]])
 
 
 def test_label_with_a_class_of_no_name(tmp_path: Path):
-    engine = engine_of(LesionScores(str(tmp_path / "scores_a.csv"), NAMES))
+    engine = engine_of(LesionScores(str(tmp_path), NAMES, "a"))
     with pytest.raises(
         ValueError, match=r"two\.nii\.gz: the label holds class 255, expected one of \[0, 1\]"
     ):
@@ -256,4 +260,57 @@ def test_label_with_a_class_of_no_name(tmp_path: Path):
 )
 def test_settings_out_of_range(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
-        LesionScores("scores_a.csv", NAMES, **setting)
+        LesionScores("out", NAMES, **setting)
+
+
+def test_in_a_shipped_config(tmp_path: Path, msd: Path):
+    """The student's inference and evaluation with this handler, against the masks that it saves."""
+    torch.manual_seed(0)
+    kind = "unet_student_segmentation"
+    torch.save(student_network(bundle(kind)).state_dict(), tmp_path / "model.pt")
+    configs = [str(bundle(kind) / "configs" / name) for name in ("inference.yaml", "evaluate.yaml")]
+    parser = ConfigParser(ConfigParser.load_config_files(configs))
+    transforms = [{"_target_": "dckd_ext.data.ForegroundProbabilityd", "keys": "pred"}]
+    transforms += parser.get("postprocessing#transforms")
+    transforms[2]["keys"] = ["pred", "probability"]  # of Invertd
+    handler = {
+        "_target_": "dckd_ext.handlers.LesionScores",
+        "path": "@output_dir",
+        "class_names": "@class_names",
+        "split": "@split",
+    }
+    workflow(
+        kind,
+        ["inference.yaml", "evaluate.yaml"],
+        "inference",
+        **{"postprocessing#transforms": transforms, "handlers": [*parser.get("handlers"), handler]},
+        dataset_dir=str(msd),
+        split_file=str(msd / "splits.json"),
+        split="all",
+        output_dir=str(tmp_path / "out"),
+        checkpoint=str(tmp_path / "model.pt"),
+        patch_size=[32, 16, 16],
+        device="cpu",
+        save_masks=True,
+    ).run()
+    volumes = rows(tmp_path / "out" / "volumes_all.csv")
+    lesions = rows(tmp_path / "out" / "lesions_all.csv")
+    assert len(volumes) == len(rows(tmp_path / "out" / "scores_all.csv")) == 6
+    for row in volumes:
+        p, t = (
+            np.asarray(nib.load(path).dataobj) > 0
+            for path in (
+                tmp_path / "out" / f"{row['case']}_seg.nii.gz",
+                msd / "labelsTr" / f"{row['case']}.nii.gz",
+            )
+        )
+        assert float(row["dice"]) == pytest.approx(2 * (p & t).sum() / (p.sum() + t.sum()), abs=1e-5)
+        assert float(row["predicted_ml"]) == pytest.approx(p.sum() / 1000, abs=1e-5)
+        truth, count = connected(t, np.ones((3, 3, 3)))
+        own = [lesion for lesion in lesions if lesion["case"] == row["case"]]
+        assert len(own) == count == int(row["lesions"])
+        for number, lesion in enumerate(own, 1):
+            assert float(lesion["covered"]) == pytest.approx(p[truth == number].mean(), abs=1e-5)
+            # untrained: the probability of three classes is high everywhere, and so is the candidate's
+            assert float(lesion["score"]) > 0.3
+    assert (tmp_path / "out" / "froc_all.png").is_file()
