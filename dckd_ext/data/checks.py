@@ -95,13 +95,12 @@ def values_outside(label: torch.Tensor, num_classes: int) -> list[float]:
     """
     outside = []
     for part in _parts(label):
-        if part.is_floating_point():
-            bad = (part < 0) | (part >= num_classes) | (part != part.floor())
-        else:
+        if not part.is_floating_point():
+            low, high = (int(edge) for edge in part.aminmax())
+            if low >= 0 and high < num_classes:
+                continue
             part = part.long()  # torch compares uint8 with 256 as if that were 0
-            bad = (part < 0) | (part >= num_classes)
-        if bad.any():
-            outside.append(part[bad].unique())
+        outside.append(part[(part < 0) | (part >= num_classes) | (part != part.floor())].unique())
     return torch.cat(outside).unique().tolist() if outside else []
 
 
