@@ -14,7 +14,9 @@ POLICY = (
     "Empty masks: both empty: Dice 1, HD95 0; one empty: Dice 0, HD95 the diagonal of the volume. "
     "Cases without a lesion count for false positives and, by this policy, for Dice. "
     "Recall is left out where there is no true voxel, precision where there is no predicted one. "
-    "Dice and HD95 'when found' are over the cases in which at least one lesion was found."
+    "Dice and HD95 'when found' are over the cases in which at least one lesion was found. "
+    "A component that touches a lesion is no false positive however large it is, so a prediction of nearly "
+    "everything finds every lesion: read detection rate and FROC together with precision."
 )
 Row = Mapping[str, Any]
 
