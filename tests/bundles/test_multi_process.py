@@ -1,5 +1,6 @@
 """The multi-GPU overlay under torchrun, here with two CPU processes and gloo."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dckd_ext.teachers import student_network
+from tests.bundles.trained import assert_trained
 from tests.conftest import SMALL, bundle
 
 pytestmark = pytest.mark.slow
@@ -37,14 +38,14 @@ def torchrun(kind: str, out: Path, data: Path, **override) -> None:
 
 def test_plain_training(tmp_path: Path, msd: Path):
     torchrun("teacher_segmentation", tmp_path, msd, batch_size=1)
-    network = student_network(bundle("teacher_segmentation"))
-    network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert_trained(tmp_path / "model.pt", "teacher_segmentation", torch.float16)
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["steps"] == 2 * 2  # epochs, and a half of the four training cases in each process
 
 
 def test_distillation(tmp_path: Path, msd: Path, teacher_weights: Path):
     override = {"teacher_weights": teacher_weights, "min_teacher_dice": 0, "batch_size": 1, "epochs": 3}
     torchrun("distillation", tmp_path, msd, **override)
-    network = student_network(bundle("unet_student_segmentation"))
-    network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert_trained(tmp_path / "model.pt", "unet_student_segmentation")
     checkpoint = torch.load(tmp_path / "resume.pt", weights_only=True)
     assert not [name for name in checkpoint["parts"]["network"] if name.startswith("module.")]
