@@ -162,7 +162,7 @@ def resample_nearest(volume: Tensor, size: Sequence[int], dtype: torch.dtype | N
     for axis in axes:
         before, after = volume.shape[axis], size[axis - 1]
         centres = (2 * torch.arange(after, device=volume.device) + 1) * before
-        volume = volume.index_select(axis, centres // (2 * after))
+        volume = volume[(slice(None),) * axis + (centres // (2 * after),)]  # index_select is slow on threads
     return volume.to(dtype or volume.dtype, copy=not axes)
 
 
