@@ -17,8 +17,8 @@ class ATLoss(nn.Module):
         Q_i = \sum_c F_{ci}^2, \qquad L = \tfrac1N \sum_i \Big(
             \frac{Q^s_i}{\|Q^s\|_2} - \frac{Q^t_i}{\|Q^t\|_2} \Big)^2,
 
-    the mean over the N cells as in their code, where a weight of 1000 (images, two networks of 32 x 32 maps)
-    makes up for it. Q has one channel, so no projector is needed.
+    the mean over the N cells as in their code, where a weight of 1000 makes up for it (classification). Q has
+    one channel, so no projector is needed.
 
     Example:
         >>> import torch
