@@ -15,8 +15,8 @@ POLICY = (
     "Cases without a lesion count for false positives and, by this policy, for Dice. "
     "Recall is left out where there is no true voxel, precision where there is no predicted one. "
     "Dice and HD95 'when found' are over the cases in which at least one lesion was found. "
-    "A component that touches a lesion is no false positive however large it is, so a prediction of nearly "
-    "everything finds every lesion: read detection rate and FROC together with precision."
+    "A predicted component of which less than a tenth lies in lesions is a false positive and finds nothing. "
+    "A lesion is found when the other components cover at least a tenth of it."
 )
 Row = Mapping[str, Any]
 

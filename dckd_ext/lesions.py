@@ -1,9 +1,9 @@
 """Lesions of one case: which are found, how well, and what is predicted where there is none.
 
-Rules (our decision). Lesions and predicted components are connected over faces, edges and corners. A lesion
-is found when the prediction covers at least a tenth of its voxels. A component is a false positive when it
-touches no lesion; one that touches a lesion is none, however large it is: Dice and the surface distance tell
-that.
+Rules (our decision). Lesions and predicted components are connected over faces, edges and corners. A
+component hits the lesions that it shares voxels with if at least a tenth of its own voxels lie in lesions;
+else it is a false positive, so that a prediction of nearly everything finds nothing. A lesion is found when
+components that hit it cover at least a tenth of its voxels.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Lesion(NamedTuple):
         number: from 1 on, in the order of the volume.
         voxels: its size.
         ml: its volume.
-        covered: the share of its voxels that is predicted.
+        covered: the share of its voxels that components cover which hit it.
         found: whether that share is large enough.
-        dice: of the lesion and all predicted components that touch it, taken together: a prediction in pieces
+        dice: of the lesion and all predicted components that hit it, taken together: a prediction in pieces
             is not punished; a component that spans two lesions counts for each as a whole.
         score: the highest score of the candidates that find it, 0 if none does; NaN without probabilities.
     """
@@ -54,7 +54,7 @@ class Component(NamedTuple):
         number: from 1 on, in the order of the volume.
         voxels: its size.
         ml: its volume.
-        touched: numbers of the lesions that it shares a voxel with.
+        hits: numbers of the lesions that it hits.
         found: numbers of those of which it covers enough by itself.
         score: its highest probability; NaN for components of a mask.
     """
@@ -62,14 +62,14 @@ class Component(NamedTuple):
     number: int
     voxels: int
     ml: float
-    touched: tuple[int, ...]
+    hits: tuple[int, ...]
     found: tuple[int, ...]
     score: float
 
     @property
     def false_positive(self) -> bool:
-        """It touches no lesion."""
-        return not self.touched
+        """It hits no lesion."""
+        return not self.hits
 
 
 class CaseLesions(NamedTuple):
@@ -103,7 +103,8 @@ def score_lesions(
         probability: of the foreground, uint8, in steps of 1/256, as `dckd_ext.data.ForegroundProbabilityd`
             makes it. Its connected components at or above ``candidate_threshold`` are the candidates.
         candidate_threshold: in (0, 1), rounded up to the next step.
-        min_overlap: the share of a lesion that has to be covered for it to be found.
+        min_overlap: the share of a lesion that has to be covered for it to be found, and the share of a component
+            that has to lie in lesions for it to hit.
 
     Raises:
         ValueError: when shapes differ, or the probabilities are not uint8.
@@ -122,8 +123,10 @@ def score_lesions(
             raise ValueError(f"{name} has shape {array.shape}, expected the prediction's {prediction.shape}")
     voxel_ml = float(np.prod(spacing)) / 1000
     truths = _truths(label > 0)
-    mask = _Match.of(prediction > 0, truths)
-    candidates = None if probability is None else _candidates(probability, candidate_threshold, truths)
+    mask = _Match.of(prediction > 0, truths, min_overlap)
+    candidates = (
+        None if probability is None else _candidates(probability, candidate_threshold, truths, min_overlap)
+    )
     return CaseLesions(
         [
             _lesion(number, truth, mask, candidates, voxel_ml, min_overlap)
@@ -139,7 +142,7 @@ def connected_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
     Returns:
         uint16 array of the mask's shape (int32 when there are more than 65535 components), 0 outside, and the
-        number of components. Pages outside the mask's box are never touched and take no memory.
+        number of components. Pages outside the mask's box are never hits and take no memory.
     """
     try:
         return _numbered(mask, np.uint16)
@@ -178,7 +181,7 @@ class _Match:
     Args:
         voxels: of each component; entry 0 is unused.
         peaks: the highest value in each component.
-        shared: for each lesion, the voxels that it shares with each component that touches it.
+        shared: for each lesion, the voxels that it shares with each component that hits it.
     """
 
     voxels: np.ndarray
@@ -186,14 +189,31 @@ class _Match:
     shared: list[dict[int, int]]
 
     @classmethod
-    def of(cls, mask: np.ndarray, truths: Sequence[_Truth], values: np.ndarray | None = None) -> _Match:
+    def of(
+        cls,
+        mask: np.ndarray,
+        truths: Sequence[_Truth],
+        min_overlap: float,
+        values: np.ndarray | None = None,
+    ) -> _Match:
         numbers, count = connected_components(mask)
         shared = []
         for truth in truths:
             inside = numbers[truth.box][truth.mask]
             found, voxels = np.unique(inside[inside > 0], return_counts=True)
             shared.append(dict(zip(found.tolist(), voxels.tolist(), strict=True)))
-        return cls(*_sizes_and_peaks(numbers, count, mask if values is None else values), shared)
+        voxels, peaks = _sizes_and_peaks(numbers, count, mask if values is None else values)
+        return cls(voxels, peaks, _hits(shared, voxels, min_overlap))
+
+
+def _hits(shared: Sequence[dict[int, int]], voxels: np.ndarray, min_overlap: float) -> list[dict[int, int]]:
+    """What is left of ``shared`` without the components that lie mostly outside all lesions."""
+    inside = np.zeros_like(voxels)
+    for of_lesion in shared:
+        for component, count in of_lesion.items():
+            inside[component] += count
+    hits = inside >= min_overlap * voxels
+    return [{one: count for one, count in of_lesion.items() if hits[one]} for of_lesion in shared]
 
 
 def _sizes_and_peaks(numbers: np.ndarray, count: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,11 +226,13 @@ def _sizes_and_peaks(numbers: np.ndarray, count: int, values: np.ndarray) -> tup
     return voxels, peaks
 
 
-def _candidates(probability: np.ndarray, threshold: float, truths: Sequence[_Truth]) -> _Match:
+def _candidates(
+    probability: np.ndarray, threshold: float, truths: Sequence[_Truth], min_overlap: float
+) -> _Match:
     if probability.dtype != np.uint8:
         raise ValueError(f"probability has type {probability.dtype}, expected uint8 in steps of 1/{_LEVELS}")
     level = min(int(np.ceil(threshold * _LEVELS)), _LEVELS - 1)
-    return _Match.of(probability >= level, truths, probability)
+    return _Match.of(probability >= level, truths, min_overlap, probability)
 
 
 def _lesion(
@@ -218,12 +240,12 @@ def _lesion(
 ) -> Lesion:
     shared = mask.shared[number - 1]
     covered = sum(shared.values()) / truth.voxels
-    touching = int(mask.voxels[list(shared)].sum())
+    hitting = int(mask.voxels[list(shared)].sum())
     score = float("nan")
     if candidates is not None:
         finders = _finders(candidates.shared[number - 1], truth, min_overlap)
         score = max((int(candidates.peaks[one]) / _LEVELS for one in finders), default=0.0)
-    dice = 2 * sum(shared.values()) / (truth.voxels + touching)
+    dice = 2 * sum(shared.values()) / (truth.voxels + hitting)
     return Lesion(number, truth.voxels, truth.voxels * voxel_ml, covered, covered >= min_overlap, dice, score)
 
 
@@ -234,11 +256,11 @@ def _finders(shared: dict[int, int], truth: _Truth, min_overlap: float) -> list[
 def _components(
     match: _Match, truths: Sequence[_Truth], voxel_ml: float, min_overlap: float
 ) -> list[Component]:
-    touched: dict[int, list[int]] = {}
+    hits: dict[int, list[int]] = {}
     found: dict[int, list[int]] = {}
     for number, (truth, shared) in enumerate(zip(truths, match.shared, strict=True), 1):
         for component in shared:
-            touched.setdefault(component, []).append(number)
+            hits.setdefault(component, []).append(number)
         for component in _finders(shared, truth, min_overlap):
             found.setdefault(component, []).append(number)
     is_mask = match.peaks.dtype == bool
@@ -247,7 +269,7 @@ def _components(
             number,
             voxels,
             voxels * voxel_ml,
-            tuple(touched.get(number, ())),
+            tuple(hits.get(number, ())),
             tuple(found.get(number, ())),
             float("nan") if is_mask else int(match.peaks[number]) / _LEVELS,
         )

@@ -83,16 +83,19 @@ def test_agrees_with_plain_sets(seed, shares, threshold, min_overlap):
     )
     truths, parts = flood(label), flood(prediction)
     candidates = flood(probability / 256 >= threshold)
-    predicted = set().union(*parts)
+    everywhere = set().union(*truths)
+    hitting = [one for one in parts if len(one & everywhere) >= min_overlap * len(one)]
+    good = [one for one in candidates if len(one & everywhere) >= min_overlap * len(one)]
+    predicted = set().union(*hitting)
     assert len(case.lesions) == len(truths)
     by_size = sorted(case.lesions, key=lambda one: one.voxels)
     assert [one.voxels for one in by_size] == sorted(map(len, truths))
     expected = []
     for truth in truths:
-        joined = set().union(*(part for part in parts if part & truth))
+        joined = set().union(*(part for part in hitting if part & truth))
         scores = [
             max(probability[voxel] for voxel in one) / 256
-            for one in candidates
+            for one in good
             if len(one & truth) / len(truth) >= min_overlap
         ]
         covered = len(truth & predicted) / len(truth)
@@ -105,9 +108,12 @@ def test_agrees_with_plain_sets(seed, shares, threshold, min_overlap):
     ]
     assert sorted(found) == sorted(expected)
     for components, sets in ((case.components, parts), (case.candidates, candidates)):
-        touches = sorted((len(one), sum(bool(one & truth) for truth in truths)) for one in sets)
-        assert sorted((one.voxels, len(one.touched)) for one in components) == touches
-        assert sum(one.false_positive for one in components) == sum(touched == 0 for _, touched in touches)
+        hits = sorted(
+            (len(one), sum(bool(one & truth) for truth in truths) if one in (*hitting, *good) else 0)
+            for one in sets
+        )
+        assert sorted((one.voxels, len(one.hits)) for one in components) == hits
+        assert sum(one.false_positive for one in components) == sum(count == 0 for _, count in hits)
 
 
 def test_volumes_are_in_millilitres():
@@ -139,27 +145,36 @@ def test_prediction_in_pieces():
         (slice(8, 14), slice(2, 4), slice(2, 4)),
     )
     case = score_lesions(prediction, label, SPACING)
-    assert [one.touched for one in case.components] == [(1,), (1,)]
+    assert [one.hits for one in case.components] == [(1,), (1,)]
     assert case.lesions[0].dice == pytest.approx(2 * (3 + 4) / (10 + 9))
 
 
+def test_a_prediction_of_nearly_everything_finds_nothing():
+    label = volume(cube(4, 3))
+    prediction = np.ones_like(label)
+    case = score_lesions(prediction, label, SPACING, prediction * np.uint8(255))
+    assert not case.lesions[0].found
+    assert case.lesions[0].score == 0
+    assert [one.false_positive for one in (*case.components, *case.candidates)] == [True, True]
+
+
 def test_one_component_over_two_lesions():
-    label = volume(cube(2, 2), cube(8, 2))
-    prediction = volume(cube(2, 8))
+    label = volume(cube(2, 3), cube(6, 3))
+    prediction = volume(cube(2, 7))
     case = score_lesions(prediction, label, SPACING, prediction * np.uint8(200))
-    assert [one.touched for one in case.components] == [(1, 2)]
+    assert [one.hits for one in case.components] == [(1, 2)]
     assert [one.found for one in case.lesions] == [True, True]
-    assert [one.dice for one in case.lesions] == pytest.approx([16 / (8 + 512)] * 2)
+    assert [one.dice for one in case.lesions] == pytest.approx([54 / (27 + 343)] * 2)
     assert [one.score for one in case.lesions] == [200 / 256] * 2
     assert [one.found for one in case.candidates] == [(1, 2)]
 
 
-def test_a_candidate_that_only_touches_is_neither():
+def test_a_candidate_at_the_edge_of_a_lesion_is_neither():
     label = volume(cube(2, 6))
-    probability = volume((slice(7, 12), slice(7, 12), slice(7, 10)), value=90)
+    probability = volume((slice(7, 9), slice(7, 8), slice(7, 9)), value=90)
     case = score_lesions(np.zeros_like(label), label, SPACING, probability)
     (candidate,) = case.candidates
-    assert candidate.touched == (1,)
+    assert candidate.hits == (1,)
     assert candidate.found == ()
     assert not candidate.false_positive
     assert case.lesions[0].score == 0

@@ -19,9 +19,9 @@ class CropClassesd(MapTransform):
 
     Look-alikes are voxels outside all lesions whose local mean grey lies between the 10th and 90th percentile
     of that in the lesions; in a volume without a lesion, between the 10th and 40th percentile of the volume.
-    They are the shadows, lobules and cysts that a network takes for lesions (our decision: it needs no trained
-    network, unlike mining the errors of one). The map is for `monai.transforms.ClassesToIndicesd`, and
-    for `RandCropByLabelClassesd` after it.
+    They are the shadows, lobules and cysts that a network takes for lesions (our decision: unlike mining the
+    errors of a network, it needs none). The map is for `monai.transforms.ClassesToIndicesd`, and for
+    `RandCropByLabelClassesd` after it.
 
     Args:
         image_key: image, ``1HWD``, any scale.

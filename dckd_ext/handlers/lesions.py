@@ -48,7 +48,7 @@ class LesionScores:
       undefined), numbers of lesions, found, missed, false positives.
     - ``lesions_SPLIT.csv``: a row a true lesion. ``score`` is that of its best candidate, 0 for none.
     - ``candidates_SPLIT.csv``: a row a candidate: a connected component of the probabilities. Its ``result``
-      is "found" (it covers enough of a lesion), "false positive" (it touches none) or "touches".
+      is "found" (it covers enough of a lesion), "false positive" (it hits none) or "hits".
     - ``summary_SPLIT.json``: see `dckd_ext.lesion_summary.summarise`, with the rules and the curve's score.
     - ``froc_SPLIT.csv`` and, with matplotlib, ``froc_SPLIT.png``: see `dckd_ext.report.froc`.
 
@@ -61,7 +61,8 @@ class LesionScores:
         split: for the names of the files.
         probability: key of the probability in the output.
         candidate_threshold: least probability of a candidate's voxels.
-        min_overlap: share of a lesion that has to be covered for it to be found.
+        min_overlap: share of a lesion that has to be covered for it to be found, and of a component that has
+            to lie in lesions for it not to be a false positive.
         min_ml: smaller components are not counted as false positives; 0 counts all.
         size_edges_ml: edges of the size bins in the summary.
 
@@ -181,8 +182,8 @@ class LesionScores:
                 "case": name,
                 **one._asdict(),
                 "candidate": one.number,
-                "result": "found" if one.found else "false positive" if one.false_positive else "touches",
-                "lesions": " ".join(map(str, one.touched)),
+                "result": "found" if one.found else "false positive" if one.false_positive else "hits",
+                "lesions": " ".join(map(str, one.hits)),
             }
             for name, case in self.cases.items()
             for one in case.scored.candidates

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .runs import Run
-from .tables import Comparison, Table, cost_table, difference_table, score_table
+from .tables import Comparison, Table, cost_table, difference_table, lesion_table, score_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +58,8 @@ def _about(runs: Sequence[Run]) -> str:
 
 def _tables(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> dict[str, Table]:
     tables = {"Scores": score_table(runs)}
+    if any(run.lesions for run in runs):
+        tables["Lesions"] = lesion_table(runs)
     if comparisons:
         tables["Differences on the same cases"] = difference_table(comparisons)
     return {**tables, "Cost": cost_table(runs)}
@@ -82,9 +84,12 @@ def _cells(row: Sequence[str]) -> str:
 def _figures(runs: Sequence[Run], dataset_dir: str | None) -> list[str]:
     # here, since matplotlib comes with the extra "report" and the tables do without
     from .curves import draw_curves
+    from .froc import draw_froc
     from .pictures import draw_case, pick_cases
 
     parts = []
+    if froc := draw_froc({run.name: run.froc_file for run in runs if run.froc_file.is_file()}):
+        parts += ["<h2>Lesions found against false positives (FROC)</h2>", _image(froc, "FROC curves")]
     if curves := draw_curves(runs):
         parts += ["<h2>Training</h2>", _image(curves, "training curves")]
     if dataset_dir:

@@ -49,6 +49,20 @@ class Run:
         file = self.folder / "training.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
+    @cached_property
+    def lesions(self) -> dict[str, Any]:
+        """The summary of `dckd_ext.handlers.LesionScores` for the same split, empty without one."""
+        file = self._beside("summary", ".json")
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+    @property
+    def froc_file(self) -> Path:
+        """Where `dckd_ext.handlers.LesionScores` puts the FROC curve."""
+        return self._beside("froc", ".csv")
+
+    def _beside(self, name: str, ending: str) -> Path:
+        return self.file.with_name(self.file.stem.replace("scores", name, 1) + ending)
+
     def mask(self, case: str) -> Path:
         """Where inference puts the mask of a case."""
         return self.folder / f"{case}_seg.nii.gz"

@@ -33,6 +33,27 @@ def score_table(runs: Sequence[Run]) -> Table:
     return [head, *([run.name, *_estimates(run.scores, columns)] for run in runs)]
 
 
+def lesion_table(runs: Sequence[Run]) -> Table:
+    """What is found: of `dckd_ext.lesion_summary.summarise`, for runs that have it."""
+    head = [
+        *("run", "lesions found", "false positives a volume", "Dice, median", "Dice when found"),
+        *("recall", "precision", "FROC score"),
+    ]
+    return [head, *(_lesion_row(run) for run in runs if run.lesions)]
+
+
+def _lesion_row(run: Run) -> list[str]:
+    summary = run.lesions
+    lesions, froc = summary["lesions"], summary["froc"]
+    numbers = [
+        summary["false_positives_per_volume"],
+        *(summary["dice"]["median"], summary["dice_when_found"]["mean"]),
+        *(summary["recall"]["mean"], summary["precision"]["mean"], froc and froc["score"]),
+    ]
+    cells = [_UNKNOWN if number is None else f"{number:.3f}" for number in numbers]
+    return [run.name, f"{lesions['found']} of {lesions['number']}", *cells]
+
+
 def difference_table(comparisons: Sequence[Comparison]) -> Table:
     """Paired differences with intervals, and in how many cases the mean Dice is higher."""
     columns = _score_columns(comparisons[0].one)
@@ -55,6 +76,8 @@ def cost_table(runs: Sequence[Run]) -> Table:
 
 
 def _score_columns(run: Run) -> dict[str, str]:
+    if len(run.classes) == 1:
+        return {"dice_mean": f"Dice {run.classes[0]}", "hd95_mean": f"HD95 {run.classes[0]}, mm"}
     dice = {f"dice_{name}": f"Dice {name}" for name in run.classes}
     hd95 = {f"hd95_{name}": f"HD95 {name}, mm" for name in run.classes}
     return {**dice, "dice_mean": "Dice mean", **hd95, "hd95_mean": "HD95 mean, mm"}
