@@ -19,8 +19,8 @@ class RegionAffinityLoss(nn.Module):
         \big( \cos(\mu^s_j, \mu^s_k) - \cos(\mu^t_j, \mu^t_k) \big)^2, \qquad j < k.
 
     EMKD is this term at weight 0.9 with logits distillation at 0.1 and T = 4 (`LogitsDistillationLoss`) and
-    attention transfer at 0.9 (as `ATLoss`, but summed over the cells). Our decisions: a cell's class is the one that fills most of it, and
-    cases with fewer than two classes do not count.
+    attention transfer at 0.9 (as `ATLoss`, but summed over the cells). Our decisions: a cell's class is
+    the one that fills most of it, and cases with fewer than two classes do not count.
 
     Args:
         num_classes: classes, the background included.
