@@ -6,7 +6,7 @@ PYTHON ?= python3
 #   make venv TORCH_INDEX="--index-url URL"
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
-# A folder in the layout of the Medical Segmentation Decathlon; empty: MONAI downloads Task04_Hippocampus
+# For the demo on real volumes: the folder of Task04_Hippocampus of the Medical Segmentation Decathlon
 DATA ?=
 VENV ?= .venv
 STAMP := $(VENV)/.installed
@@ -14,7 +14,8 @@ STAMP := $(VENV)/.installed
 .PHONY: help venv demo test lint clean
 
 help:
-	@echo "make demo [DATA=DIR]  teacher, plain and distilled student on a few volumes, with a report"
+	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
+	@echo "make demo DATA=DIR    the same on real hippocampus volumes"
 	@echo "make test             linters, types and all tests"
 	@echo "make lint             linters and types alone"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
@@ -32,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)
-	PATH="$(abspath $(VENV))/bin:$$PATH" demo/run.sh $(DATA)
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(if $(DATA),demo/hippocampus.sh $(DATA),demo/abus.sh)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

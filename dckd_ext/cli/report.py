@@ -14,6 +14,7 @@ def report(
     out: str = "report.html",
     compare: str | Sequence[str] = (),
     dataset_dir: str | None = None,
+    planes: str = "anatomical",
     title: str = "Segmentation report",
 ) -> None:
     """Compare evaluated runs, and write OUT (self-contained HTML) and the same tables as Markdown beside it.
@@ -24,7 +25,8 @@ def report(
             as well. With BUNDLE, parameters and multiply-adds are counted.
         out: the HTML file.
         compare: paired differences to show, as A-B of two names, several with commas between.
-        dataset_dir: MSD folder; with it and with masks in the runs, cases are pictured.
+        dataset_dir: folder of the volumes; with it and with masks in the runs, cases are pictured.
+        planes: of the pictures: "anatomical", or "abus" for axes stored as lateral, depth, sweep.
         title: heading of the page.
 
     Raises:
@@ -40,7 +42,7 @@ def report(
     with written_whole(text) as beside:
         beside.write_text(markdown(title, read, comparisons), encoding="utf-8")
     with written_whole(html) as beside:
-        beside.write_text(page(title, read, comparisons, dataset_dir), encoding="utf-8")
+        beside.write_text(page(title, read, comparisons, dataset_dir, planes), encoding="utf-8")
     print(text.read_text(encoding="utf-8"))
     print(f"report: {html.resolve()}")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .msd import DOWNLOAD_HINT, Case, msd_datalist
+from .msd import DOWNLOAD_HINT, Case, msd_cases, msd_datalist
 from .tdsc import TDSC_SECTIONS, tdsc_datalist
 
-__all__ = ["case_list", "folder_layout"]
+__all__ = ["all_cases", "case_list", "folder_layout"]
 
 
 def case_list(
@@ -44,6 +44,18 @@ def case_list(
     if folder_layout(dataset_dir) == "msd":
         return msd_datalist(dataset_dir, section, split_file, fold, held_out, seed, limit)
     return tdsc_datalist(dataset_dir, section, limit)
+
+
+def all_cases(dataset_dir: str) -> dict[str, Case]:
+    """Return every labelled case of a folder by its name, whatever the split.
+
+    Raises:
+        FileNotFoundError: when the folder has neither layout.
+        ValueError: when its files are not as the layout has them.
+    """
+    if folder_layout(dataset_dir) == "msd":
+        return msd_cases(Path(dataset_dir))
+    return {case["case"]: case for case in tdsc_datalist(dataset_dir, "all")}
 
 
 def folder_layout(dataset_dir: str) -> str:

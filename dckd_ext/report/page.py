@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from dckd_ext.data.case_list import all_cases
+
 from .runs import Run
 from .tables import Comparison, Table, cost_table, difference_table, lesion_table, score_table
 
@@ -34,17 +36,22 @@ def markdown(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison])
 
 
 def page(
-    title: str, runs: Sequence[Run], comparisons: Sequence[Comparison], dataset_dir: str | None = None
+    title: str,
+    runs: Sequence[Run],
+    comparisons: Sequence[Comparison],
+    dataset_dir: str | None = None,
+    planes: str = "anatomical",
 ) -> str:
     """The tables, the training curves and, with a dataset folder and masks, pictures of cases.
 
     Raises:
         FileNotFoundError: when cases are to be pictured and there are no masks of them.
+        ValueError: when there are no such planes.
     """
     parts = [f"<h1>{escape(title)}</h1><p>{escape(_about(runs))}</p>"]
     for heading, table in _tables(runs, comparisons).items():
         parts += [f"<h2>{heading}</h2>", _html_table(table)]
-    parts += _figures(runs, dataset_dir)
+    parts += _figures(runs, dataset_dir, planes)
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
@@ -81,11 +88,11 @@ def _cells(row: Sequence[str]) -> str:
     return "".join(f"<td>{cell.replace(' [', '<br>[')}</td>" for cell in row)
 
 
-def _figures(runs: Sequence[Run], dataset_dir: str | None) -> list[str]:
+def _figures(runs: Sequence[Run], dataset_dir: str | None, planes: str) -> list[str]:
     # here, since matplotlib comes with the extra "report" and the tables do without
     from .curves import draw_curves
     from .froc import draw_froc
-    from .pictures import draw_case, pick_cases
+    from .pictures import PLANES, draw_case, pick_cases
 
     parts = []
     if froc := draw_froc({run.name: run.froc_file for run in runs if run.froc_file.is_file()}):
@@ -93,6 +100,8 @@ def _figures(runs: Sequence[Run], dataset_dir: str | None) -> list[str]:
     if curves := draw_curves(runs):
         parts += ["<h2>Training</h2>", _image(curves, "training curves")]
     if dataset_dir:
+        if planes not in PLANES:
+            raise ValueError(f"planes: expected one of {list(PLANES)}, found {planes!r}")
         picked = pick_cases(runs)
         pictured = [run for run in runs if all(run.mask(case).is_file() for case in picked)]
         if not pictured:
@@ -101,7 +110,11 @@ def _figures(runs: Sequence[Run], dataset_dir: str | None) -> list[str]:
                 "evaluate with --save_masks true, or leave dataset_dir out"
             )
         parts.append("<h2>Cases</h2>")
-        parts += [_image(draw_case(case, what, pictured, dataset_dir), case) for case, what in picked.items()]
+        cases = all_cases(dataset_dir)
+        parts += [
+            _image(draw_case(cases[case], what, pictured, PLANES[planes]), case)
+            for case, what in picked.items()
+        ]
     return parts
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +12,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dckd_ext.data.reading import read_voxels
+
 from .runs import Run
 
-_PLANES = ("sagittal", "coronal", "axial")
+
+class Plane(NamedTuple):
+    """How a slice is shown: the axis that it cuts, those along and up the page, and where the last starts."""
+
+    name: str
+    cut: int
+    across: int
+    upright: int
+    origin: str
+
+
+PLANES = {
+    # axes turned to right, anterior, superior
+    "anatomical": (
+        Plane("sagittal", 0, 1, 2, "lower"),
+        Plane("coronal", 1, 0, 2, "lower"),
+        Plane("axial", 2, 0, 1, "lower"),
+    ),
+    # axes as stored: lateral, depth from the skin on, sweep
+    "abus": (
+        Plane("transverse", 2, 0, 1, "upper"),
+        Plane("sagittal", 0, 2, 1, "upper"),
+        Plane("coronal", 1, 0, 2, "lower"),
+    ),
+}
 _WIDTH = 2.4  # of a panel, in inches
 _MARGIN = 8  # voxels around the outlines
 _COLOURS = ("gold", "deepskyblue", "violet", "limegreen", "tomato", "orange")
@@ -27,49 +54,63 @@ def pick_cases(runs: Sequence[Run]) -> dict[str, str]:
     return picked if len(cases) == 1 else {**picked, cases[order[0]]: "worst case"}
 
 
-def draw_case(case: str, what: str, runs: Sequence[Run], dataset_dir: str | Path) -> Figure:
+def draw_case(
+    case: Mapping[str, Any], what: str, runs: Sequence[Run], planes: Sequence[Plane] = PLANES["anatomical"]
+) -> Figure:
     """Draw one case: a row a plane, a column each for image, truth and the masks of the runs.
+
+    Args:
+        case: its name and files, of `dckd_ext.data.case_list.all_cases`.
+        what: why it is shown.
+        runs: with masks of it.
+        planes: one set of `PLANES`.
 
     Raises:
         FileNotFoundError: when image, label or a mask is missing.
         ValueError: when their shapes differ.
     """
-    files = {folder: _volume_file(Path(dataset_dir) / folder, case) for folder in ("imagesTr", "labelsTr")}
-    image, spacing = _read(files["imagesTr"])
-    masks = {"truth": _read(files["labelsTr"])[0]}
-    masks |= {run.name: _read(run.mask(case))[0] for run in runs}
-    for name, mask in masks.items():
+    name, turn = case["case"], planes is PLANES["anatomical"]
+    image = _read(case["image"], turn)
+    masks = {"truth": _read(case["label"], turn)}
+    masks |= {run.name: _read(run.mask(name), turn) for run in runs}
+    for whose, mask in masks.items():
         if mask.shape != image.shape:
-            raise ValueError(f"{case}: the mask of {name} has shape {mask.shape}, the image {image.shape}")
+            raise ValueError(f"{name}: the mask of {whose} has shape {mask.shape}, the image {image.shape}")
     box = _box(list(masks.values()))
-    image, masks = image[box], {name: mask[box] for name, mask in masks.items()}
-    figure = _draw_planes(image, spacing, masks, runs[0].classes)
+    spacing = _spacing(runs[0].mask(name), turn)  # an image in NRRD may not state it
+    image, masks = image[box], {whose: mask[box] for whose, mask in masks.items()}
+    figure = _draw_planes(image, spacing, masks, runs[0].classes, planes)
     for panel, run in zip(figure.axes[2:], runs, strict=False):
-        panel.set_title(f"{run.name}\nDice {run.scores['dice_mean'][run.cases.index(case)]:.3f}", fontsize=10)
-    figure.suptitle(f"{case}, {what}")
+        panel.set_title(f"{run.name}\nDice {run.scores['dice_mean'][run.cases.index(name)]:.3f}", fontsize=10)
+    figure.suptitle(f"{name}, {what}")
     return figure
 
 
 def _draw_planes(
-    image: np.ndarray, spacing: np.ndarray, masks: dict[str, np.ndarray], classes: Sequence[str]
+    image: np.ndarray,
+    spacing: np.ndarray,
+    masks: dict[str, np.ndarray],
+    classes: Sequence[str],
+    planes: Sequence[Plane],
 ) -> Figure:
     columns: dict[str, np.ndarray | None] = {"image": None, **masks}
-    heights = [_height_by_width(np.multiply(image.shape, spacing), axis) for axis in range(3)]
+    extent = np.multiply(image.shape, spacing)
+    heights = [extent[plane.upright] / extent[plane.across] for plane in planes]
     figure = Figure(figsize=(_WIDTH * len(columns), _WIDTH * sum(heights) + 1), layout="constrained")
     panels = figure.subplots(3, len(columns), squeeze=False, height_ratios=heights)
     window = np.percentile(image, [0.5, 99.5])
-    for axis, plane in enumerate(_PLANES):
-        index = _fullest_slice(masks["truth"], axis)
-        across, up = np.delete(spacing, axis)
-        for panel, mask in zip(panels[axis], columns.values(), strict=True):
-            grey = np.take(image, index, axis).T
+    for row, plane in zip(panels, planes, strict=True):
+        index = _fullest_slice(masks["truth"], plane.cut)
+        aspect = spacing[plane.upright] / spacing[plane.across]
+        grey = _slice(image, plane, index)
+        for panel, mask in zip(row, columns.values(), strict=True):
             panel.imshow(
-                grey, cmap="gray", vmin=window[0], vmax=window[1], origin="lower", aspect=up / across
+                grey, cmap="gray", vmin=window[0], vmax=window[1], origin=plane.origin, aspect=aspect
             )
             if mask is not None:
-                _outline(panel, np.take(mask, index, axis).T, len(classes))
+                _outline(panel, _slice(mask, plane, index), len(classes))
             panel.set(xticks=[], yticks=[])
-        panels[axis, 0].set_ylabel(plane)
+        row[0].set_ylabel(plane.name)
     for panel, name in zip(panels[0], columns, strict=True):
         panel.set_title(name, fontsize=10)
     lines = [Line2D([], [], color=_colour(number)) for number in range(1, len(classes) + 1)]
@@ -77,9 +118,10 @@ def _draw_planes(
     return figure
 
 
-def _height_by_width(extent: np.ndarray, axis: int) -> float:
-    across, up = np.delete(extent, axis)
-    return float(up / across)
+def _slice(volume: np.ndarray, plane: Plane, index: int) -> np.ndarray:
+    """The slice with its rows along the axis that is upright."""
+    slice_ = np.take(volume, index, plane.cut)
+    return slice_.T if plane.across < plane.upright else slice_
 
 
 def _outline(panel: Axes, mask: np.ndarray, num_classes: int) -> None:
@@ -105,14 +147,13 @@ def _box(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
     return tuple(slice(max(start, 0), stop) for start, stop in zip(low, high, strict=True))
 
 
-def _volume_file(folder: Path, case: str) -> Path:
-    for ending in (".nii.gz", ".nii"):
-        if (folder / f"{case}{ending}").is_file():
-            return folder / f"{case}{ending}"
-    raise FileNotFoundError(f"{folder} holds no {case}.nii.gz")
+def _read(file: str | Path, turn: bool) -> np.ndarray:
+    """The voxels as stored or, of NIfTI, with the axes turned to right, anterior, superior."""
+    if not turn:
+        return read_voxels(file)
+    return np.asarray(nib.as_closest_canonical(nib.Nifti1Image.from_filename(file)).dataobj)
 
 
-def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Array and spacing in mm, with the axes turned to right, anterior, superior."""
-    volume = nib.as_closest_canonical(nib.Nifti1Image.from_filename(file))
-    return np.asarray(volume.dataobj), nib.affines.voxel_sizes(volume.affine)
+def _spacing(file: Path, turn: bool) -> np.ndarray:
+    volume = nib.Nifti1Image.from_filename(file)
+    return nib.affines.voxel_sizes((nib.as_closest_canonical(volume) if turn else volume).affine)

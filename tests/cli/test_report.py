@@ -1,6 +1,7 @@
 """`dckd report`: intervals against scipy, tables, the page, and what it refuses."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -134,6 +135,7 @@ def test_curves_and_pictures(plain, distilled, tmp_path):
         mask[5:12, 6:12, 4:9] = 1
         _save(mask, data / "labelsTr" / f"{case}.nii.gz")
         _save(mask, plain / f"{case}_seg.nii.gz")
+    _write_index(data)
     with SummaryWriter(str(plain)) as writer:
         for step in range(250):
             writer.add_scalar("segmentation", 1 / (step + 1), step)
@@ -142,6 +144,11 @@ def test_curves_and_pictures(plain, distilled, tmp_path):
     assert html.count("data:image/png;base64,") == 3  # curves, median and worst case
     assert 'alt="case_00"' in html
     assert "src=" not in html.replace('src="data:', "")
+
+
+def _write_index(data):
+    entries = [{"image": f"imagesTr/{case}.nii.gz", "label": f"labelsTr/{case}.nii.gz"} for case in CASES]
+    (data / "dataset.json").write_text(json.dumps({"training": entries}))
 
 
 def _save(volume, path):
@@ -154,6 +161,7 @@ def test_mask_of_another_shape(plain, tmp_path):
         for case in CASES:
             name = f"{case}_seg" if folder == "../plain" else case
             _save(np.ones(shape, np.uint8), tmp_path / "data" / folder / f"{name}.nii.gz")
+    _write_index(tmp_path / "data")
     with pytest.raises(ValueError, match=r"mask of plain has shape \(8, 8, 9\), the image \(8, 8, 8\)"):
         report(f"plain={plain}", dataset_dir=str(tmp_path / "data"), out=str(tmp_path / "r.html"))
     assert not (tmp_path / "r.html").exists()
@@ -206,3 +214,36 @@ def test_command_line(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["dckd", "report", "one=nowhere"])
     with pytest.raises(SystemExit, match=r"^dckd: nowhere holds 0 files"):
         main()
+
+
+def test_lesions_and_froc_are_shown_where_a_run_has_them(plain, distilled, tmp_path):
+    lesions = {
+        "lesions": {"number": 12, "found": 9},
+        "false_positives_per_volume": 0.25,
+        "froc": {"score": 0.7},
+    }
+    for name in ("dice", "dice_when_found", "recall", "precision"):
+        lesions[name] = {"mean": 0.61, "median": 0.72}
+    (plain / "summary_0.json").write_text(json.dumps(lesions))
+    (plain / "froc_0.csv").write_text(
+        "threshold,false_positives_per_volume,sensitivity\n0.5,1,0.75\ninf,0,0\n"
+    )
+    report(f"plain={plain}", f"distilled={distilled}", out=str(tmp_path / "r.html"))
+    text, html = (tmp_path / "r.md").read_text(), (tmp_path / "r.html").read_text()
+    row = "| plain | 9 of 12 | 0.250 | 0.720 | 0.610 | 0.610 | 0.610 | 0.700 |"
+    assert row in text
+    assert text.count("9 of 12") == 1
+    assert 'alt="FROC curves"' in html
+
+
+def test_depth_points_down_in_ultrasound():
+    from dckd_ext.report.pictures import PLANES, _slice
+
+    volume = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    for plane in PLANES["abus"]:
+        slice_ = _slice(volume, plane, 1)
+        assert slice_.shape == (volume.shape[plane.upright], volume.shape[plane.across])
+        if plane.upright == 1:
+            assert plane.origin == "upper"
+    np.testing.assert_array_equal(_slice(volume, PLANES["abus"][0], 1), volume[:, :, 1].T)
+    np.testing.assert_array_equal(_slice(volume, PLANES["abus"][1], 1), volume[1])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole story on a few volumes: a teacher, a plain and a distilled student, their scores, a report.
-# Usage: demo/run.sh [FOLDER]   in the layout of the Medical Segmentation Decathlon; downloaded by default.
+# Usage: demo/hippocampus.sh [FOLDER]   in the layout of the Medical Segmentation Decathlon; downloaded by default.
 # These are short trainings: they show how everything works, not how good it gets (docs/results.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
