@@ -1,7 +1,8 @@
-"""Data lists, checks of what is read, and writers."""
+"""Data lists, reading and checking, resampling, patch centres, writing, and synthetic ABUS volumes."""
 
 from .case_list import case_list
 from .checks import CheckVolumed, check_foreground
+from .crops import CropClassesd
 from .msd import download_msd, image_files, msd_datalist
 from .probabilities import ForegroundProbabilityd
 from .reading import ReadVolumed
@@ -13,6 +14,7 @@ __all__ = [
     "ABUS_MAX_EXTENT",
     "ABUS_SPACING",
     "CheckVolumed",
+    "CropClassesd",
     "ForegroundProbabilityd",
     "ReadVolumed",
     "ResampleVolumed",
