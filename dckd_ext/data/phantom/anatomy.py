@@ -88,7 +88,7 @@ class Layers:
     def brightness(self, sweep: float) -> np.ndarray:
         """Slow variation of the echoes in dB: float32 (X, Y)."""
         coarse, fine = (field.plane(self.lateral, sweep) for field in self._brightness)
-        return 1.5 * (coarse + fine)
+        return 2.0 * (coarse + fine)
 
     def _gland_threshold(self, sweep: float) -> np.ndarray:
         """Of the gland's random field: low in mid-depth, higher near its borders, infinite beyond (X, Y)."""

@@ -63,5 +63,5 @@ class Coupling:
         for echo in range(2, _ECHOES):
             row = np.rint(echo * gap / step).astype(int)
             column = np.flatnonzero((gap > 0.3) & (row < len(self._depth)))
-            amplitude[column, row[column]] += 10 ** (-(10 + 6 * echo) / 20)
+            amplitude[column, row[column]] += (10 ** (-(10 + 6 * echo) / 20) * np.exp(-gap / 4))[column]
         return amplitude

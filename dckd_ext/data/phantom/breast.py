@@ -29,8 +29,8 @@ class Breast:
         spacing: mm.
         kinds: "M" or "B" for each lesion.
         lesion_ml: range of the lesions' volumes in ml, drawn evenly on a logarithmic scale. What does not fit
-            in between skin and muscle is made flatter first; then, as what exceeds four fifths of the width,
-            it is scaled down until it fits.
+            in between skin and muscle is made flatter first; what is still too large, exceeds four fifths of
+            the width, or does not fit in beside the others, is scaled down.
 
     Raises:
         ValueError: when there is no room for a lesion beside the others.
@@ -48,10 +48,10 @@ class Breast:
         self.tissues = [TISSUES[label] for label in Label]
         self.lesions: list[Body] = []
         self.kinds, self.spacing, self._slices = list(kinds), np.array(spacing), shape[2]
-        for number, kind in enumerate(kinds):
+        for number, kind in enumerate(kinds, start=1):
             body, tissue = draw_lesion(rng, kind, len(self.tissues))
             body = self._fitted(body, np.exp(rng.uniform(*np.log(lesion_ml))))
-            self.lesions.append(self._placed(rng, body, number, len(kinds)))
+            self.lesions.append(self._placed(rng, body, lesion_ml[0], f"{number} of {len(kinds)}"))
             self.tissues.append(tissue)
         scale = self.layers.scale
         area = self.layers.extent[0] * self.layers.extent[2] / 100 / scale**2
@@ -107,15 +107,18 @@ class Breast:
         body = replace(body, axes=body.axes * [flat**-0.5, flat, flat**-0.5])
         return body.scaled(min(1.0, float((room / body.reach).min())))
 
-    def _placed(self, rng: np.random.Generator, body: Body, number: int, count: int) -> Body:
-        placed = self._find_place(rng, body, inside=True)
-        if placed is None:
-            size = " x ".join(f"{edge:.0f}" for edge in self.layers.extent)
-            raise ValueError(
-                f"no room for lesion {number + 1} of {count} in a volume of {size} mm: "
-                "expected fewer lesions, a smaller lesion_ml, or a larger volume"
-            )
-        return placed
+    def _placed(self, rng: np.random.Generator, body: Body, smallest: float, which: str) -> Body:
+        while True:
+            placed = self._find_place(rng, body, inside=True)
+            if placed is not None:
+                return placed
+            body = body.scaled(0.85)
+            if body.volume < smallest:
+                size = " x ".join(f"{edge:.0f}" for edge in self.layers.extent)
+                raise ValueError(
+                    f"no room for lesion {which} in a volume of {size} mm: expected fewer lesions, "
+                    "a smaller lesion_ml, or a larger volume"
+                )
 
     def _find_place(self, rng: np.random.Generator, body: Body, inside: bool) -> Body | None:
         """Place a body clear of the lesions, and if ``inside`` whole in the volume and at best in contact."""

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dckd_ext.data.tdsc import ABUS_SPACING
 from dckd_ext.files import written_whole
 
+from .checks import are_numbers, expect, is_whole
 from .layouts import SYNTHETIC, write_msd_index, write_nifti, write_nrrd, write_tdsc_tables
 from .volume import Lesion, Settings, draw_breast, find_lesions, make_phantom
 
@@ -86,17 +87,11 @@ def write_phantoms(
         >>> sorted(path.name for path in folder.iterdir())
         ['README.txt', 'dataset.json', 'imagesTr', 'labelsTr']
     """
-    if layout not in _DEFAULTS:
-        raise ValueError(f"layout: expected one of {', '.join(_DEFAULTS)}, found {layout!r}")
-    if count < 1 or workers < 1 or seed < 0:
-        raise ValueError(
-            f"expected count and workers of 1 or more and a seed of 0 or more, "
-            f"found {count}, {workers} and {seed}"
-        )
+    expect(layout in _DEFAULTS, f"layout: expected one of {', '.join(_DEFAULTS)}, found {layout!r}")
+    for name, value, least in (("count", count, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        expect(is_whole(value, least), f"{name}: expected {least} or more, found {value}")
     usual_shape, usual_spacing = _DEFAULTS[layout]
-    settings = Settings(
-        tuple(shape or usual_shape), tuple(spacing or usual_spacing), lesions, tuple(lesion_ml), malignant
-    )
+    settings = Settings(shape or usual_shape, spacing or usual_spacing, lesions, lesion_ml, malignant)
     sections = _sections(count, shares) if layout == "tdsc" else {"": range(count)}
     out = Path(out)
     _claim(out, {"layout": layout, "seed": seed, **asdict(settings), **sections})
@@ -153,8 +148,8 @@ def _msd_files(folder: Path, number: int) -> tuple[Path, Path]:
 
 def _sections(count: int, shares: Sequence[float]) -> dict[str, range]:
     """Share the numbers out by largest remainder; sections without cases are left out."""
-    if len(shares) != 3 or min(shares) < 0 or not 0 < sum(shares) < np.inf:
-        raise ValueError(f"shares: expected three shares of Train, Validation and Test, found {shares}")
+    valid = are_numbers(shares, 3) and min(shares) >= 0 and sum(shares) > 0
+    expect(valid, f"shares: expected three shares of Train, Validation and Test, found {shares}")
     exact = np.array(shares) / sum(shares) * count
     sizes = np.floor(exact).astype(int)
     sizes[np.argsort(sizes - exact, kind="stable")[: count - sizes.sum()]] += 1

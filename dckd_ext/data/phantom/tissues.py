@@ -46,9 +46,9 @@ class Label(IntEnum):
 TISSUES: dict[Label, Tissue] = {
     Label.GEL: Tissue(-75, 0.05, 1.52, 20),
     Label.SKIN: Tissue(-34, 1.84, 1.72, 10),
-    Label.FAT: Tissue(-50, 0.50, 1.31, 6),
+    Label.FAT: Tissue(-51, 0.50, 1.31, 6),
     Label.LIGAMENT: Tissue(-41, 1.26, 1.64, 4),
-    Label.GLAND: Tissue(-38, 0.75, 1.58, 5),
+    Label.GLAND: Tissue(-38.5, 0.75, 1.58, 5),
     Label.DUCT: Tissue(-58, 0.10, 1.52, 10),
     Label.CYST: Tissue(-78, 0.002, 1.52, 20),
     Label.HALO: Tissue(-36, 1.00, 1.58, 4),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from .acoustics import Beam, interfaces, log_compress, noise, scatterers, transmission
 from .breast import Breast
+from .checks import are_numbers, expect, is_whole
 
 __all__ = ["Lesion", "Phantom", "Settings", "draw_breast", "find_lesions", "make_phantom", "render"]
 
@@ -60,23 +60,20 @@ class Settings:
     malignant: float = 0.58
 
     def __post_init__(self) -> None:
-        _expect(
-            len(self.shape) == 3 and all(operator.index(edge) >= _SMALLEST for edge in self.shape),
-            f"shape: expected three edges of at least {_SMALLEST} voxels, found {self.shape}",
-        )
-        _expect(
-            len(self.spacing) == 3 and all(0 < step < np.inf for step in self.spacing),
-            f"spacing: expected three positive numbers in mm, found {self.spacing}",
-        )
-        _expect(
-            self.lesions is None or operator.index(self.lesions) >= 0,
-            f"lesions: expected 0 or more, found {self.lesions}",
-        )
-        _expect(
-            len(self.lesion_ml) == 2 and 0 < self.lesion_ml[0] <= self.lesion_ml[1] < np.inf,
-            f"lesion_ml: expected a range LOW,HIGH above 0, found {self.lesion_ml}",
-        )
-        _expect(0 <= self.malignant <= 1, f"malignant: expected a share from 0 to 1, found {self.malignant}")
+        size = f"shape: expected three edges of at least {_SMALLEST} voxels, found {self.shape}"
+        expect(are_numbers(self.shape, 3) and all(is_whole(edge, _SMALLEST) for edge in self.shape), size)
+        step = f"spacing: expected three positive numbers in mm, found {self.spacing}"
+        expect(are_numbers(self.spacing, 3) and min(self.spacing) > 0, step)
+        count = f"lesions: expected 0 or more, found {self.lesions}"
+        expect(self.lesions is None or is_whole(self.lesions, 0), count)
+        ml = f"lesion_ml: expected a range LOW,HIGH above 0, found {self.lesion_ml}"
+        expect(are_numbers(self.lesion_ml, 2) and 0 < self.lesion_ml[0] <= self.lesion_ml[1], ml)
+        share = f"malignant: expected a share from 0 to 1, found {self.malignant}"
+        expect(are_numbers([self.malignant], 1) and 0 <= self.malignant <= 1, share)
+        # The same values in the same words, whatever they were given as.
+        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
+        for name in ("spacing", "lesion_ml"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
 
 
 def make_phantom(
@@ -114,13 +111,13 @@ def make_phantom(
     """
     settings = Settings(shape, spacing, lesions, lesion_ml, malignant)
     breast = draw_breast(seed, settings)
-    image = np.empty(shape, np.uint8, order="F")  # a sweep slice lies together
-    for sweep, plane in enumerate(render(breast, seed, range(shape[2]))):
+    image = np.empty(settings.shape, np.uint8, order="F")  # a sweep slice lies together
+    for sweep, plane in enumerate(render(breast, seed, range(settings.shape[2]))):
         image[..., sweep] = plane
-    mask = np.zeros(shape, np.uint8, order="F")
+    mask = np.zeros(settings.shape, np.uint8, order="F")
     for voxels in breast.lesion_voxels():
         mask[tuple(voxels.T)] = 1
-    return Phantom(image, mask, tuple(map(float, spacing)), find_lesions(breast))
+    return Phantom(image, mask, tuple(settings.spacing), find_lesions(breast))
 
 
 def draw_breast(seed: int, settings: Settings) -> Breast:
@@ -129,7 +126,7 @@ def draw_breast(seed: int, settings: Settings) -> Breast:
     Raises:
         ValueError: when the lesions do not all fit in, or the seed is negative.
     """
-    _expect(operator.index(seed) >= 0, f"seed: expected 0 or more, found {seed}")
+    expect(is_whole(seed, 0), f"seed: expected 0 or more, found {seed}")
     rng = _generator(seed, _ANATOMY)
     count = int(rng.integers(1, 4)) if settings.lesions is None else settings.lesions
     kinds = ["M" if chance < settings.malignant else "B" for chance in rng.random(count)]
@@ -182,8 +179,3 @@ def _echoes(breast: Breast, cell: float, seed: int, sweep: int) -> np.ndarray:
 def _generator(seed: int, stream: int, sweep: int = 0) -> np.random.Generator:
     # The slices before the first one, which the point spread needs, would have negative keys.
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, sweep + 1000)))
-
-
-def _expect(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise ValueError(otherwise)
