@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -129,8 +130,24 @@ def _each(make: partial[list[Lesion]], cases: Sequence[_Case], workers: int) -> 
         yield from progress(map(make, cases))
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=context) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(min(workers, len(cases)), mp_context=context) as pool:
         yield from progress(pool.map(make, cases))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside do their linear algebra on one thread: several on the same cores starve."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _seed(seed: int, number: int) -> int:
