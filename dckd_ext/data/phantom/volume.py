@@ -89,7 +89,7 @@ def make_phantom(
     The volume begins at the probe and shows the breast down to the chest wall; that is 32 mm deep at the
     default shape and spacing. Fewer mm hold the same layers, but smaller; more hold a thicker gland. The same
     arguments give the same bytes (with the same numpy and scipy on the same kind of processor). The default
-    shape takes about a second, 865 x 682 x 354 minutes; the memory needed is that of image and mask and a few
+    shape takes about a second, 865 x 682 x 354 over a minute; the memory needed is that of image and mask and a few
     slices. A convolution model (our choice of its parameters), see the modules beside this one.
 
     Args:
@@ -98,7 +98,7 @@ def make_phantom(
         spacing: mm; the true one of ABUS volumes is 0.2, 0.073, 0.475674.
         lesions: how many, 0 for none; None draws one to three.
         lesion_ml: range of their volumes in ml, drawn evenly on a logarithmic scale. What does not fit in
-            between skin and muscle (at the default shape about 2 ml) is scaled down until it does.
+            between skin and muscle (at the default shape often 2 ml, benign 4 ml) is scaled down.
         malignant: share of malignant ones; the default is that of the open ABUS set's training part.
 
     Raises:
