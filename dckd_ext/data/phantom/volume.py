@@ -89,8 +89,8 @@ def make_phantom(
     The volume begins at the probe and shows the breast down to the chest wall; that is 32 mm deep at the
     default shape and spacing. Fewer mm hold the same layers, but smaller; more hold a thicker gland. The same
     arguments give the same bytes (with the same numpy and scipy on the same kind of processor). The default
-    shape takes about a second, 865 x 682 x 354 over a minute; the memory needed is that of image and mask and a few
-    slices. A convolution model (our choice of its parameters), see the modules beside this one.
+    shape takes about a second, 865 x 682 x 354 over a minute; the memory needed is that of image and mask and
+    a few slices. A convolution model (our choice of its parameters), see the modules beside this one.
 
     Args:
         seed: 0 or more.
