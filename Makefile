@@ -8,16 +8,19 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 # For the demo on real volumes: the folder of Task04_Hippocampus of the Medical Segmentation Decathlon
 DATA ?=
+# More arguments for `make bench`, for example BENCH="--runtime onnxruntime --threads 2"
+BENCH ?=
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test lint bench clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
 	@echo "make demo DATA=DIR    the same on real hippocampus volumes"
 	@echo "make test             linters, types and all tests"
 	@echo "make lint             linters and types alone"
+	@echo "make bench            seconds and memory on whole ABUS volumes, in runs/bench: long, on an idle machine"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
 	@echo "make clean            remove $(VENV), caches and runs/demo"
 
@@ -44,6 +47,9 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow
+
+bench: $(STAMP)
+	$(VENV)/bin/python -m tests.benchmarks.whole_volume --output runs/bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
