@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 volumes=40             # a fifth of them is held out
-epochs=${EPOCHS:-12}
+epochs=${EPOCHS:-10}
 out=$PWD/runs/demo
 teacher=$PWD/bundles/abus_teacher_segmentation
 student=$PWD/bundles/abus_unet_student_segmentation
@@ -17,7 +17,7 @@ coarse=(--spacing "[0.8,0.8,0.8]" --patch_size "[32,48,32]")
 train() {
     echo "== training: $1"
     python -m monai.bundle run training --config_file "$2/configs/train.yaml" --bundle_root "$2" \
-        --dataset_dir "$data" "${coarse[@]}" --epochs "$epochs" --val_interval 4 --learning_rate 0.003 \
+        --dataset_dir "$data" "${coarse[@]}" --epochs "$epochs" --val_interval 5 --learning_rate 0.003 --average_decay 0.98 \
         --checkpoint "$out/$1/model.pt" --output_dir "$out/$1" "${@:3}"
 }
 
@@ -35,7 +35,7 @@ rm -rf "$out"
 mkdir -p "$out/threshold"
 export PYTHONWARNINGS=ignore
 
-dckd phantom --count "$volumes" --out "$data" --layout msd --seed 0 --workers 2
+dckd phantom --count "$volumes" --out "$data" --layout msd --seed 0
 
 train teacher "$teacher"
 train plain "$student"
