@@ -1,4 +1,4 @@
-"""A whole volume through the transforms of the bundles, against MONAI's plain ones on a volume that fits."""
+"""A whole volume through the shipped inference, against MONAI's plain ones on a volume that fits."""
 
 import subprocess
 import sys
@@ -11,28 +11,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from monai.data import decollate_batch
 from monai.inferers import SlidingWindowInferer
-from monai.transforms import (
-    AsDiscreted,
-    Compose,
-    EnsureChannelFirstd,
-    GaussianSmooth,
-    Invertd,
-    NormalizeIntensity,
-    NormalizeIntensityd,
-    Resize,
-    SaveImaged,
-    ScaleIntensityRangePercentiles,
-    ScaleIntensityRangePercentilesd,
-)
+from monai.transforms import GaussianSmooth, NormalizeIntensity, Resize, ScaleIntensityRangePercentiles
 from scipy.ndimage import gaussian_filter
 
-from dckd_ext.data import ABUS_SPACING, CheckVolumed, ReadVolumed, ResampleVolumed, WholeNibabelWriter
+from dckd_ext.data import ABUS_SPACING
 from tests.benchmarks.tables import as_markdown, summarise
+from tests.conftest import workflow
 
 SIZE = (200, 300, 90)
 SPACING = 0.4
+WINDOW = (48, 64, 48)
 
 THERE_AND_BACK = """
 import torch
@@ -61,7 +50,7 @@ def _volume(size: tuple[int, ...]) -> np.ndarray:
     return (level.clip(5) * rng.rayleigh(0.8, size)).clip(0, 255).astype(np.uint8)
 
 
-class _Blobs(torch.nn.Module):
+class Blobs(torch.nn.Module):
     """Two classes by the sign of a smoothed image: blobs with edges that every voxel has a say in."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -76,41 +65,20 @@ def volume_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _inferer() -> SlidingWindowInferer:
-    return SlidingWindowInferer((48, 64, 48), 1, 0.25, mode="gaussian", padding_mode="replicate")
-
-
-def _by_chunks(path: Path, network: Callable, folder: Path) -> np.ndarray:
-    preprocessing = Compose(
-        [
-            ReadVolumed("image", placeholder_spacing=ABUS_SPACING, dtype=None),
-            EnsureChannelFirstd("image"),
-            CheckVolumed(),
-            ResampleVolumed("image", SPACING),
-            ScaleIntensityRangePercentilesd("image", 0.5, 99.5, 0.0, 1.0, clip=True),
-            NormalizeIntensityd("image"),
-        ]
-    )
-    postprocessing = Compose(
-        [
-            AsDiscreted("pred", argmax=True, dtype=torch.uint8),
-            Invertd("pred", preprocessing, orig_keys="image", nearest_interp=True),
-            SaveImaged(
-                "pred",
-                output_dir=folder,
-                output_postfix="seg",
-                output_dtype=torch.uint8,  # type: ignore[arg-type]
-                resample=False,
-                separate_folder=False,
-                writer=WholeNibabelWriter,  # type: ignore[arg-type]
-                print_log=False,
-            ),
-        ]
-    )
-    item = preprocessing({"image": path})
-    assert item["image"].dtype == torch.float32
-    item["pred"] = decollate_batch(_inferer()(item["image"][None], network))[0]
-    postprocessing(item)
+def _by_the_bundle(path: Path, folder: Path) -> np.ndarray:
+    torch.save(Blobs().state_dict(), folder / "model.pt")
+    workflow(
+        "unet_student_segmentation",
+        "inference.yaml",
+        "inference",
+        family="abus",
+        dataset_dir=str(path),
+        output_dir=str(folder),
+        checkpoint=str(folder / "model.pt"),
+        network_def={"_target_": f"{__name__}.Blobs"},
+        patch_size=list(WINDOW),
+        device="cpu",
+    ).run()
     written = nib.load(folder / "DATA_000_seg.nii.gz")
     assert written.get_data_dtype() == np.uint8
     assert np.allclose(written.affine, np.diag([*ABUS_SPACING, 1]), atol=1e-6)
@@ -127,7 +95,8 @@ def _plainly(volume: np.ndarray, network: Callable) -> np.ndarray:
     smooth = GaussianSmooth(sigma)(torch.from_numpy(padded))[inside]
     image = Resize(size, mode="trilinear", align_corners=False)(smooth)
     image = ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True)(image)
-    logits = _inferer()(NormalizeIntensity()(image)[None], network)
+    inferer = SlidingWindowInferer(WINDOW, 1, 0.25, mode="gaussian", padding_mode="replicate")
+    logits = inferer(NormalizeIntensity()(image)[None], network)
     classes = logits.argmax(dim=1)
     return Resize(volume.shape, mode="nearest-exact")(classes).numpy()[0]
 
@@ -139,8 +108,8 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.slow
 def test_whole_volumes_as_monai_would_segment_them(volume_file: Path, tmp_path: Path):
     with torch.no_grad():
-        found = _by_chunks(volume_file, _Blobs(), tmp_path)
-        expected = _plainly(nrrd.read(str(volume_file))[0], _Blobs())
+        found = _by_the_bundle(volume_file, tmp_path)
+        expected = _plainly(nrrd.read(str(volume_file))[0], Blobs())
     assert found.shape == expected.shape == SIZE
     assert 0.02 < expected.mean() < 0.98
     assert _dice(found, expected) >= 0.999

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import fire
 
-_COMMANDS = ("taps", "report", "phantom", "check")
+_COMMANDS = ("taps", "report", "phantom", "check", "pack", "fetch", "lint")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Seconds and memory of segmenting whole ABUS volumes with each network (`make bench`, from the root).
 
-Volumes are speckle and weights are random: time depends on neither. Everything runs in processes of its own.
+The steps are those of the ABUS bundles' inference.yaml. Volumes are speckle and weights are random: time
+depends on neither. Everything runs in processes of its own.
 Memory is the highest resident set above that after the imports, to be held against 1 GB + 4 bytes a voxel.
 """
 
@@ -22,17 +23,24 @@ from typing import Any
 from tests.benchmarks.tables import as_markdown, summarise
 
 NATIVE_SIZE = (865, 682, 354)
-WORKING_SPACING = 0.4
-WINDOW = (96, 128, 96)
-OVERLAP = 0.25
-UNET = {"_target_": "BasicUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2}
-HRNET = {"_target_": "dckd_ext.networks.HRNet3D", "in_channels": 1, "out_channels": 2}
-NETWORKS: dict[str, dict[str, Any]] = {
-    "teacher": {**UNET, "features": [32, 64, 128, 256, 440, 32]},
-    "unet": {**UNET, "features": [8, 16, 32, 64, 112, 8]},
-    "hrnet": HRNET,
+BUNDLES = Path(__file__).parents[2] / "bundles"
+NETWORKS = {
+    "teacher": "abus_teacher_segmentation",
+    "unet": "abus_unet_student_segmentation",
+    "hrnet": "abus_hrnet_student_segmentation",
 }
 STEPS = ("read", "resample", "normalise", "network", "back", "write")
+STEP_OF = {
+    "ReadVolumed": "read",
+    "EnsureChannelFirstd": "read",
+    "CheckVolumed": "read",
+    "ResampleVolumed": "resample",
+    "ScaleIntensityRangePercentilesd": "normalise",
+    "NormalizeIntensityd": "normalise",
+    "AsDiscreted": "back",
+    "Invertd": "back",
+    "SaveImaged": "write",
+}
 
 
 def main() -> None:
@@ -116,82 +124,47 @@ def export(args: argparse.Namespace) -> None:
     """Write the network as ONNX for windows of one shape."""
     import torch
 
-    window = torch.zeros(1, 1, *WINDOW)
+    config = _config(args)
+    window = torch.zeros(1, 1, *config.get_parsed_content("patch_size"))
     torch.onnx.export(
-        _network(args), (window,), _onnx_file(args), dynamo=False, input_names=["image"], verbose=False
+        _network(config), (window,), _onnx_file(args), dynamo=False, input_names=["image"], verbose=False
     )
 
 
 def segment(args: argparse.Namespace) -> dict[str, Any]:
-    """Segment the volume by the transforms of the bundles; seconds of every step, and memory."""
+    """Segment the volume by the steps of the bundle's inference.yaml; seconds of each, and memory."""
     import torch
     from monai.data import decollate_batch
-    from monai.inferers import SlidingWindowInferer
-    from monai.transforms import (
-        AsDiscreted,
-        Compose,
-        EnsureChannelFirstd,
-        Invertd,
-        NormalizeIntensityd,
-        SaveImaged,
-        ScaleIntensityRangePercentilesd,
-    )
 
-    from dckd_ext import data
-    from dckd_ext.inferers import AutocastInferer
-
+    config = _config(args)
+    network = _network(config)
     baseline = _peak_gb()
-    seconds: dict[str, list[float]] = {step: [] for step in (*STEPS, "window")}
-    read = Compose(
-        [
-            data.ReadVolumed("image", placeholder_spacing=data.ABUS_SPACING, dtype=None),
-            EnsureChannelFirstd("image"),
-            data.CheckVolumed(),
-        ]
-    )
-    resample = Compose(data.ResampleVolumed("image", WORKING_SPACING))
-    normalise = Compose(
-        [
-            ScaleIntensityRangePercentilesd("image", 0.5, 99.5, 0.0, 1.0, clip=True),
-            NormalizeIntensityd("image"),
-        ]
-    )
-    sliding = SlidingWindowInferer(WINDOW, 1, OVERLAP, mode="gaussian", padding_mode="replicate")
-    inferer = AutocastInferer(sliding, args.dtype)
-    predictor = _timed(_predictor(args), seconds["window"])
+    seconds = dict.fromkeys(STEPS, 0.0)
+    windows: list[float] = []
+    predictor = _timed_calls(_predictor(args, network), windows)
+    inferer = config.get_parsed_content("inferer")
 
     def infer(item: dict[str, Any]) -> dict[str, Any]:
         with torch.inference_mode():
             return {**item, "pred": decollate_batch(inferer(item["image"][None], predictor))[0]}
 
-    back = Compose(
-        [
-            AsDiscreted("pred", argmax=True, dtype=torch.uint8),
-            Invertd("pred", Compose([*read.transforms, *resample.transforms]), orig_keys="image"),
-        ]
+    before, after = (
+        config.get_parsed_content(name).transforms for name in ("preprocessing", "postprocessing")
     )
-    write = SaveImaged(
-        "pred",
-        output_dir=args.volume.parent,
-        output_dtype=torch.uint8,
-        resample=False,
-        separate_folder=False,
-        writer=data.WholeNibabelWriter,
-        print_log=False,
-    )
-    item: dict[str, Any] = {"image": args.volume}
-    for step, work in zip(STEPS, (read, resample, normalise, infer, back, write), strict=True):
-        item = _timed(work, seconds[step])(item)
-    times = {step: sum(seconds[step]) for step in STEPS}
+    item: dict[str, Any] = {"image": str(args.volume)}
+    for work in (*before, infer, *after):
+        start = time.perf_counter()
+        item = work(item)
+        seconds[STEP_OF.get(type(work).__name__, "network")] += time.perf_counter() - start
     voxels = item["pred"].numel()
     return {
         "size": args.sizes[0],
         "network": args.networks[0],
         "voxels": voxels,
         "working": list(item["image"].shape[1:]),
-        "windows": len(seconds["window"]),
-        "window_seconds": statistics.median(seconds["window"]),
-        "seconds": {**times, "total": sum(times.values())},
+        "windows": len(windows),
+        "window_seconds": statistics.median(windows),
+        "seconds": {**seconds, "total": sum(seconds.values())},
         "peak_gb": _peak_gb() - baseline,
         "budget_gb": 1 + 4e-9 * voxels,
         "load": os.getloadavg()[0],
@@ -205,18 +178,29 @@ _TASKS: dict[str, Callable[[argparse.Namespace], Any]] = {
 }
 
 
-def _network(args: argparse.Namespace) -> Any:
-    import torch
+def _config(args: argparse.Namespace) -> Any:
+    """The bundle's inference.yaml for one volume."""
     from monai.bundle import ConfigParser
 
+    bundle = BUNDLES / NETWORKS[args.networks[0]]
+    config = ConfigParser()
+    config.read_config(str(bundle / "configs" / "inference.yaml"))
+    config.update({"bundle_root": str(bundle), "autocast": args.dtype, "device": "cpu"})
+    config.update({"dataset_dir": str(args.volume), "output_dir": str(args.volume.parent)})
+    return config
+
+
+def _network(config: Any) -> Any:
+    import torch
+
     torch.manual_seed(0)
-    return ConfigParser({"network": NETWORKS[args.networks[0]]}).get_parsed_content("network").eval()
+    return config.get_parsed_content("network_def").eval()
 
 
-def _predictor(args: argparse.Namespace) -> Callable:
+def _predictor(args: argparse.Namespace, network: Any) -> Callable:
     """From a window to its logits."""
     if args.runtime == "torch":
-        return _network(args)
+        return network
     import onnxruntime
     import torch
 
@@ -230,10 +214,10 @@ def _onnx_file(args: argparse.Namespace) -> Path:
     return args.volume.with_name(f"{args.networks[0]}.onnx")
 
 
-def _timed(work: Callable, seconds: list[float]) -> Callable:
-    def timed(argument: Any) -> Any:
+def _timed_calls(work: Callable, seconds: list[float]) -> Callable:
+    def timed(argument: Any, *rest: Any, **options: Any) -> Any:
         start = time.perf_counter()
-        result = work(argument)
+        result = work(argument, *rest, **options)
         seconds.append(time.perf_counter() - start)
         return result
 
