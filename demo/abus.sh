@@ -35,7 +35,7 @@ rm -rf "$out"
 mkdir -p "$out/threshold"
 export PYTHONWARNINGS=ignore
 
-dckd phantom --count "$volumes" --out "$data" --layout msd --seed 0
+dckd phantom --count "$volumes" --out "$data" --layout msd --seed 0 --lesion_ml 0.5,6
 
 train teacher "$teacher"
 train plain "$student"

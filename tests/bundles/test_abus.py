@@ -107,6 +107,19 @@ def test_train_distil_evaluate_infer(kind, layout, tmp_path: Path, abus_teacher:
         np.testing.assert_array_equal(np.asarray(inferred.dataobj), np.asarray(evaluated.dataobj))
 
 
+@pytest.mark.slow
+def test_teacher_and_distillation_bundles_evaluate(tmp_path: Path, abus_teacher: Path, tdsc: Path):
+    student = tmp_path / "student.pt"
+    torch.save(student_network(bundle("unet_student_segmentation", "abus")).state_dict(), student)
+    for kind, weights in (("teacher_segmentation", abus_teacher), ("distillation", student)):
+        out = tmp_path / kind
+        both = ["inference.yaml", "evaluate.yaml"]
+        abus_workflow(kind, both, "inference", tdsc, out, split="test", checkpoint=str(weights)).run()
+        names = ("scores_test.csv", "volumes_test.csv", "lesions_test.csv", "froc_test.csv", "froc_test.png")
+        assert not [name for name in (*names, "summary_test.json") if not (out / name).is_file()]
+        assert not list(out.glob("*_seg.nii.gz"))
+
+
 @pytest.mark.parametrize("kind", ["teacher_segmentation", "distillation"])
 @pytest.mark.parametrize("files", ["train.yaml", "inference.yaml", ["inference.yaml", "evaluate.yaml"]])
 def test_check_properties(kind: str, files, tdsc: Path, tmp_path: Path, request):
