@@ -11,7 +11,7 @@ teacher=$PWD/bundles/abus_teacher_segmentation
 student=$PWD/bundles/abus_unet_student_segmentation
 distillation=$PWD/bundles/abus_distillation
 data=$out/data
-coarse=(--spacing "[0.8,0.8,0.8]" --patch_size "[32,48,32]")
+coarse=(--spacing "[1.0,1.0,1.0]" --patch_size "[32,32,32]")
 
 # train RUN BUNDLE OPTION...: its weights go to runs/demo/RUN, not into the bundle
 train() {
