@@ -13,7 +13,7 @@ BENCH ?=
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test lint bench release clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
@@ -21,6 +21,7 @@ help:
 	@echo "make test             linters, types and all tests"
 	@echo "make lint             linters and types alone"
 	@echo "make bench            seconds and memory on whole ABUS volumes, in runs/bench: long, on an idle machine"
+	@echo "make release          all bundles with weights, checked and packed into runs/release"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
 	@echo "make clean            remove $(VENV), caches and runs/demo"
 
@@ -50,6 +51,9 @@ test: lint
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m tests.benchmarks.whole_volume --output runs/bench $(BENCH)
+
+release: $(STAMP)
+	$(VENV)/bin/dckd pack $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt)) --out runs/release
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
