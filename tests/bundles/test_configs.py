@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from monai.bundle import ConfigParser
 
+from dckd_ext.lint.siblings import sibling_differences
 from dckd_ext.networks import count_parameters
 from dckd_ext.teachers import class_names, student_network
 from tests.conftest import BUNDLES, bundle, workflow
@@ -15,58 +15,6 @@ SEGMENTATION = ["teacher_segmentation", "unet_student_segmentation", "hrnet_stud
 KINDS = [*SEGMENTATION, "distillation"]
 MULTI = ["inference.yaml", "evaluate.yaml"]
 
-# The one table of exceptions. First: the keys in which the siblings of a family's teacher may differ from it.
-STUDENT = {"network_def", "weights_dtype", "epochs"}
-DISTILLATION_TRAIN = STUDENT | {
-    "teacher_bundle",
-    "student_bundle",
-    "checkpoint",
-    "teacher_weights",
-    "label_map",
-    "min_teacher_dice",
-    "teacher_tap",
-    "student_tap",
-    "teacher_channels",
-    "teacher_check",
-    "class_names",
-    "in_channels",
-    "teacher",
-    "loss_def",
-    "optimizer",
-    "initialize",
-    "run",
-    "train#inferer",
-    "train#trainer",
-}
-EXCEPTIONS = {
-    ("unet_student_segmentation", "train.yaml"): STUDENT,
-    ("hrnet_student_segmentation", "train.yaml"): STUDENT,
-    ("distillation", "train.yaml"): DISTILLATION_TRAIN,
-    ("unet_student_segmentation", "inference.yaml"): {"network_def"},
-    ("hrnet_student_segmentation", "inference.yaml"): {"network_def"},
-    ("distillation", "inference.yaml"): {
-        "student_bundle",
-        "checkpoint",
-        "class_names",
-        "in_channels",
-        "network_def",
-    },
-    **{(kind, "metadata.json"): {"name", "task", "description", "changelog", "version"} for kind in KINDS},
-}
-# Second: the keys in which an ABUS bundle may differ from the hippocampus bundle of its kind.
-ABUS_DATA = {"dataset_dir", "split_file", "nrrd_spacing", "max_extent", "spacing", "patch_size"}
-ABUS_EXCEPTIONS = {
-    "train.yaml": ABUS_DATA
-    | {"download", "initialize", "crop_ratios", "epochs", "val_interval", "teacher_bundle", "student_bundle"}
-    | {"train#preprocessing", "network_def"},
-    "inference.yaml": ABUS_DATA
-    | {"preprocessing", "postprocessing", "probabilities", "overlap", "sw_batch_size", "student_bundle"}
-    | {"network_def"},
-    "evaluate.yaml": {"split", "split_file", "probabilities", "handlers"},
-    "metadata.json": {"name", "task", "description", "data_source", "data_type", "image_classes"}
-    | {"label_classes", "pred_classes", "intended_use", "references", "network_data_format"}
-    | {"required_packages_version"},
-}
 SHARED = [
     "train.yaml",
     "inference.yaml",
@@ -78,34 +26,11 @@ SHARED = [
 FAMILIES = ["hippocampus", "abus"]
 
 
-def keys_of(config: dict) -> dict:
-    """Top-level keys, and those of train and validate one level down."""
-    flat = {key: value for key, value in config.items() if key not in ("train", "validate")}
-    for part in ("train", "validate"):
-        flat.update({f"{part}#{key}": value for key, value in config.get(part, {}).items()})
-    return flat
-
-
-def differing_keys(one: Path, other: Path) -> set[str]:
-    if one.suffix == ".conf":
-        return set() if one.read_text() == other.read_text() else {"text"}
-    ours, theirs = (keys_of(yaml.safe_load(path.read_text())) for path in (one, other))
-    return {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
-
-
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", KINDS[1:])
-@pytest.mark.parametrize("file", SHARED)
-def test_siblings_are_equal_outside_the_table(kind: str, file: str, family: str):
-    ours, theirs = (bundle(name, family) / "configs" / file for name in (kind, "teacher_segmentation"))
-    assert differing_keys(ours, theirs) <= EXCEPTIONS.get((kind, file), set())
-
-
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("file", SHARED)
-def test_families_are_equal_outside_the_table(kind: str, file: str):
-    ours, theirs = (bundle(kind, family) / "configs" / file for family in FAMILIES)
-    assert differing_keys(ours, theirs) <= ABUS_EXCEPTIONS.get(file, set())
+def test_siblings_are_equal_outside_the_table(kind: str, family: str):
+    """bundles/exceptions.yaml is the table."""
+    assert sibling_differences(bundle(kind, family)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

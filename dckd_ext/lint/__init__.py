@@ -1,0 +1,87 @@
+"""Check the configs of a MONAI bundle without data, weights or network; nothing in them is evaluated."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow, run
+
+from dckd_ext.lint.components import missing_targets, wrong_calls
+from dckd_ext.lint.config import COMMAND_LINE, Config, Finding, nearest, shown
+from dckd_ext.lint.docs import config_lists, documented_keys, unknown_files
+from dckd_ext.lint.metrics import absent_metrics
+from dckd_ext.lint.properties import USED_FROM_OUTSIDE, wrong_properties
+from dckd_ext.lint.references import broken_texts, unreferenced_keys
+from dckd_ext.lint.siblings import sibling_differences
+from dckd_ext.teachers import _importable
+
+__all__ = ["Finding", "config_lists", "lint_bundle"]
+
+# Arguments of `python -m monai.bundle run` itself, so that a command can be checked as it is.
+_OF_MONAI = {*inspect.signature(run).parameters, *inspect.signature(ConfigWorkflow).parameters} - {"override"}
+
+
+def lint_bundle(
+    bundle: str | PathLike[str],
+    config_files: Sequence[str | PathLike[str]] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Find what is wrong with the configs of a bundle, all at once.
+
+    Found are unknown overrides; keys that nothing refers to; references, macros and names in expressions that
+    do not exist; handlers that name an absent metric; mappings that should be a component; targets that
+    cannot be imported, and arguments that they do not take or miss; missing MONAI properties; and differences
+    from sibling bundles outside the table of exceptions (see `dckd_ext.lint.siblings`). Expressions are
+    parsed, not evaluated; targets are imported, which runs the code of the bundle's own modules.
+
+    Args:
+        bundle: folder of the bundle.
+        config_files: one list to check, as one would give it to ``monai.bundle run``, from here or from the
+            bundle; by default train and inference, and every list that a command in the docs uses, with the
+            siblings.
+        overrides: values by id, as one would give them to ``monai.bundle run``.
+
+    Returns:
+        What was found, by file and key; empty if nothing.
+
+    Raises:
+        FileNotFoundError: if the folder or a config file is missing.
+        ValueError: if a file cannot be read, or the table of exceptions cannot be understood.
+    """
+    root = Path(bundle)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: there is no such folder")
+    lists = [[_file(root, name) for name in config_files]] if config_files else config_lists(root)
+    given = {key: value for key, value in (overrides or {}).items() if key not in _OF_MONAI}
+    configs = [Config(root, files, given) for files in lists]
+    findings = {*_unknown_overrides(configs)}
+    if not config_files:
+        findings.update(unknown_files(root), sibling_differences(root))
+    with _importable(root.resolve()):
+        for config in configs:
+            findings.update(config.findings)
+            for check in (broken_texts, missing_targets, wrong_calls, absent_metrics, wrong_properties):
+                findings.update(check(config))
+    findings.update(unreferenced_keys(configs, USED_FROM_OUTSIDE | documented_keys(root)))
+    return sorted(findings)
+
+
+def _unknown_overrides(configs: Sequence[Config]) -> list[Finding]:
+    """Overrides that no config knows: that one does is enough, since each run takes its own."""
+    unknown = set.intersection(*(set(config.unknown) for config in configs))
+    known = sorted({shown(at) for config in configs for at, _ in config.items()})
+    return [
+        Finding(COMMAND_LINE, f"--{shown(at)}", "no config has such a key", nearest(shown(at), known))
+        for at in unknown
+    ]
+
+
+def _file(root: Path, name: str | PathLike[str]) -> Path:
+    for file in (Path(name), root / name, root / "configs" / name):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(f"{name}: there is no such file here, in {root} or in its configs")
