@@ -28,8 +28,8 @@ _OBJECTS = {
 def wrong_calls(config: Config) -> Iterator[Finding]:
     """Targets that cannot be imported, arguments that they do not take, and arguments that they miss.
 
-    Imports the targets, so the bundle's own modules must be importable; short names are MONAI's. What takes any
-    keyword (``**kwargs``) is not checked for unknown ones.
+    Imports the targets, so the bundle's own modules must be importable; short names are MONAI's. A target
+    that takes any keyword (``**kwargs``) is not checked for unknown ones.
     """
     locator = ComponentLocator()
     for at, node in config.items():
