@@ -61,7 +61,7 @@ def student_network(bundle: StrPath) -> nn.Module:
     file = _config_file(_root(bundle))
     if "network_def" not in parser:
         raise ValueError(f"{file} has no key 'network_def', only {sorted(parser.get())}.")
-    with _importable(_root(bundle)):
+    with importable(_root(bundle)):
         network = parser.get_parsed_content("network_def")
     if not isinstance(network, nn.Module):
         raise ValueError(
@@ -208,7 +208,7 @@ def _metadata(bundle: StrPath, key: str) -> Any:
 
 
 @contextmanager
-def _importable(root: Path) -> Iterator[None]:
+def importable(root: Path) -> Iterator[None]:
     """Let the config import the bundle's own `scripts`, whatever `scripts` of another bundle is loaded."""
     others = _take_scripts()
     sys.path.insert(0, str(root))

@@ -12,12 +12,12 @@ from monai.bundle import ConfigWorkflow, run
 
 from dckd_ext.lint.components import missing_targets, wrong_calls
 from dckd_ext.lint.config import COMMAND_LINE, Config, Finding, nearest, shown
-from dckd_ext.lint.docs import config_lists, documented_keys, unknown_files
+from dckd_ext.lint.docs import config_lists, run_ids, unknown_files
 from dckd_ext.lint.metrics import absent_metrics
 from dckd_ext.lint.properties import USED_FROM_OUTSIDE, wrong_properties
 from dckd_ext.lint.references import broken_texts, unreferenced_keys
 from dckd_ext.lint.siblings import sibling_differences
-from dckd_ext.teachers import _importable
+from dckd_ext.teachers import importable
 
 __all__ = ["Finding", "config_lists", "lint_bundle"]
 
@@ -61,12 +61,12 @@ def lint_bundle(
     findings = {*_unknown_overrides(configs)}
     if not config_files:
         findings.update(unknown_files(root), sibling_differences(root))
-    with _importable(root.resolve()):
+    with importable(root.resolve()):
         for config in configs:
             findings.update(config.findings)
             for check in (broken_texts, missing_targets, wrong_calls, absent_metrics, wrong_properties):
                 findings.update(check(config))
-    findings.update(unreferenced_keys(configs, USED_FROM_OUTSIDE | documented_keys(root)))
+    findings.update(unreferenced_keys(configs, USED_FROM_OUTSIDE | run_ids(root)))
     return sorted(findings)
 
 

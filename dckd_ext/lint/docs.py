@@ -1,4 +1,4 @@
-"""What a bundle's docs say: the lists of config files that commands use, run ids, and options."""
+"""What a bundle's docs say: the lists of config files that commands use, and run ids."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 from dckd_ext.lint.config import Finding
 
-__all__ = ["config_lists", "documented_keys", "unknown_files"]
+__all__ = ["config_lists", "run_ids", "unknown_files"]
 
 _COMMAND = re.compile(r"""monai\.bundle run[ \t].*?--config_file[=\s]+("[^"]*"|'[^']*'|\S+)""")
 _FILE = re.compile(r"configs/([\w.-]+\.(?:json|ya?ml))")
-_OPTION = re.compile(r"--([\w#:]+)")
 _RUN_ID = re.compile(r"monai\.bundle run +(\w+)")
 
 
@@ -45,10 +44,9 @@ def unknown_files(root: Path) -> list[Finding]:
     ]
 
 
-def documented_keys(root: Path) -> set[str]:
-    """Ids that the docs name as an option (``--epochs``) or tell to run."""
-    text = _text(root)
-    return {key.replace("#", "::") for key in [*_OPTION.findall(text), *_RUN_ID.findall(text)]}
+def run_ids(root: Path) -> set[str]:
+    """Ids that the docs tell to run."""
+    return set(_RUN_ID.findall(_text(root)))
 
 
 def _commands(root: Path) -> list[list[str]]:
