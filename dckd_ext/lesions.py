@@ -103,8 +103,8 @@ def score_lesions(
         probability: of the foreground, uint8, in steps of 1/256, as `dckd_ext.data.ForegroundProbabilityd`
             makes it. Its connected components at or above ``candidate_threshold`` are the candidates.
         candidate_threshold: in (0, 1), rounded up to the next step.
-        min_overlap: the share of a lesion that has to be covered for it to be found, and the share of a component
-            that has to lie in lesions for it to hit.
+        min_overlap: the share of a lesion that has to be covered for it to be found, and the share of a
+            component that has to lie in lesions for it to hit.
 
     Raises:
         ValueError: when shapes differ, or the probabilities are not uint8.

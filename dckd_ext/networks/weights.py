@@ -19,8 +19,8 @@ def check_weights(file: str | PathLike[str]) -> None:
     """
     if not Path(file).is_file():
         raise FileNotFoundError(
-            f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch its "
-            "weights, or name another file."
+            f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch "
+            "its weights, or name another file."
         )
 
 
