@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)
-	PATH="$(abspath $(VENV))/bin:$$PATH" $(if $(DATA),demo/hippocampus.sh $(DATA),demo/abus.sh)
+	@PATH="$(abspath $(VENV))/bin:$$PATH" $(if $(DATA),demo/hippocampus.sh $(DATA),demo/abus.sh)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
