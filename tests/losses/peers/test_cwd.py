@@ -43,7 +43,7 @@ def test_compares_logits_without_a_projector():
 
 def test_is_blind_to_a_shift_of_a_channel_but_not_to_its_scale():
     features = torch.randn(1, 3, 4, 4, 4)
-    assert CWDLoss()(features, features + torch.randn(1, 3, 1, 1, 1)).item() == pytest.approx(0, abs=1e-6)
+    assert CWDLoss()(features, features + torch.randn(1, 3, 1, 1, 1)).item() == pytest.approx(0, abs=1e-5)
     assert CWDLoss()(features, 2 * features).item() > 1e-3
 
 
