@@ -18,8 +18,7 @@ _logger = logging.getLogger(__name__)
 class WholeNibabelWriter(NibabelWriter):
     """MONAI's NIfTI writer for ``SaveImaged(writer=...)``, never leaving half a file behind.
 
-    Voxels keep their dtype on the way. Gzip runs at nibabel's level 1: for a label map higher levels take
-    longer to write and save next to nothing.
+    Voxels keep their dtype on the way.
 
     Raises:
         OSError: when a file cannot be written, with its path; what stood there before still does.

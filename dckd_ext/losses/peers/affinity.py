@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.peers.maps import check_positive, class_masks, class_means, in_float32, matched
+from dckd_ext.losses.peers.maps import check_positive, class_means, in_float32, matched_classes
 
 
 class RegionAffinityLoss(nn.Module):
@@ -45,9 +45,7 @@ class RegionAffinityLoss(nn.Module):
             teacher_features: the teacher's map, ``BCDHW``; channels and size may differ.
             label: class of each voxel, ``B1DHW``; a value outside the classes is ignored.
         """
-        student, teacher = matched(features, teacher_features)
-        depth, height, width = student.shape[2:]
-        masks = class_masks(label, self.num_classes, (depth, height, width))
+        student, teacher, masks = matched_classes(features, teacher_features, label, self.num_classes)
         present = masks.any(2)
         pairs = (present[:, :, None] & present[:, None, :]).triu(1)
         squared = (_affinity(student, masks) - _affinity(teacher, masks)).square() * pairs

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.peers.maps import check_positive, class_masks, class_means, in_float32, matched
+from dckd_ext.losses.peers.maps import check_positive, class_means, in_float32, matched_classes
 
 
 class IFVDLoss(nn.Module):
@@ -44,9 +44,7 @@ class IFVDLoss(nn.Module):
             teacher_features: the teacher's map, ``BCDHW``; channels and size may differ.
             label: class of each voxel, ``B1DHW``; a value outside the classes is ignored.
         """
-        student, teacher = matched(features, teacher_features)
-        depth, height, width = student.shape[2:]
-        masks = class_masks(label, self.num_classes, (depth, height, width))
+        student, teacher, masks = matched_classes(features, teacher_features, label, self.num_classes)
         squared = (_variation(student, masks) - _variation(teacher, masks)).square()
         return squared.sum() / masks.sum().clamp(min=1)
 

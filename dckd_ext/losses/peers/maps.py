@@ -71,6 +71,15 @@ def class_masks(label: Tensor, num_classes: int, grid: Grid) -> Tensor:
     return (main == classes[:, None]) & (most > 0)
 
 
+def matched_classes(
+    features: Tensor, teacher_features: Tensor, label: Tensor, num_classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both maps of `matched` and the `class_masks` on their grid."""
+    student, teacher = matched(features, teacher_features)
+    depth, height, width = student.shape[2:]
+    return student, teacher, class_masks(label, num_classes, (depth, height, width))
+
+
 def class_means(features: Tensor, masks: Tensor) -> Tensor:
     """Mean vector of each class of each case, ``(B, K, C)``, of a map ``BCDHW``; zero for an absent class."""
     sums = torch.einsum("bcn,bkn->bkc", features.flatten(2), masks.float())
