@@ -1,8 +1,8 @@
 """Published distillation losses, to be compared with DCKD as terms of the same composite.
 
 Each is written anew from its equations, for volumes and several classes. None comes with a weight: that is
-the term's, and one for classification of images seldom fits. At the same weight their gradients at the student
-differ by orders of magnitude (least AT, most CIRKD), so compare them with the segmentation's first.
+the term's, and one for classification of images seldom fits. At the same weight their gradients at the
+student differ by orders of magnitude (least AT, most CIRKD): compare them with the segmentation's first.
 
 All are usable from a config::
 
