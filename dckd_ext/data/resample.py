@@ -29,7 +29,7 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
     Unlike MONAI's ``Spacingd`` it smooths before it shrinks, keeps the field of view, and never holds the
     native volume in floating point: for 209 million uint8 voxels, there and back, a test finds less than
     0.8 GB with input and output counted. An axis of ``n`` voxels of ``s`` mm becomes
-    ``max(1, round(n * s / t))`` voxels for the spacing ``t``, so that the new spacing is ``t`` up to rounding.
+    ``max(1, round(n * s / t))`` voxels for the spacing ``t``, so the new spacing is ``t`` up to rounding.
     Not lazy.
 
     The inverse gives the native shape, the exact affine from before, and the dtype that comes in.
