@@ -7,6 +7,7 @@ from .msd import download_msd, image_files, msd_datalist
 from .probabilities import ForegroundProbabilityd
 from .reading import ReadVolumed
 from .resample import ResampleVolumed
+from .spacing import SpacingVolumed
 from .tdsc import ABUS_MAX_EXTENT, ABUS_SPACING, tdsc_datalist
 from .writers import WholeNibabelWriter
 
@@ -18,6 +19,7 @@ __all__ = [
     "ForegroundProbabilityd",
     "ReadVolumed",
     "ResampleVolumed",
+    "SpacingVolumed",
     "WholeNibabelWriter",
     "case_list",
     "check_foreground",
