@@ -14,9 +14,9 @@ class SpacingVolumed(Spacingd):
     """MONAI's ``Spacingd``, for cases with entries such as ``image_path`` too.
 
     For NIfTI files MONAI (1.6.0 and 1.6.1) takes every entry whose name starts with ``image_`` for meta data
-    of ``image`` and calls its ``update``. MONAI Label adds the text ``image_path`` to each case, on which that
-    is an ``AttributeError``. Such entries are kept from MONAI, and returned as they were. Results are those of
-    ``Spacingd``, the inverse included.
+    of ``image`` and calls its ``update``. MONAI Label adds the text ``image_path`` to each case, and a text
+    has none. Such entries are kept from MONAI, and returned as they were. Results are those of ``Spacingd``,
+    the inverse included.
 
     Example:
         >>> resample = SpacingVolumed(["image", "label"], [1.0, 1.0, 1.0], mode=["bilinear", "nearest"])
