@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -49,7 +50,13 @@ def common_grid(label: Tensor, stride: int, *maps: Tensor) -> Grid:
 
 def pool(volume: Tensor, grid: Grid) -> Tensor:
     """Averages a volume ``BCDHW`` over the cells of a grid, in float32."""
-    volume = volume.float()
+    volume, voxels_of_a_cell = volume.float(), 1
+    for axis, cells in enumerate(grid, start=2):  # sums of slices: four times faster than pooling on a CPU
+        size, rest = divmod(volume.shape[axis], cells)
+        if size > 1 and not rest:
+            volume = reduce(torch.add, volume.unflatten(axis, (cells, size)).unbind(axis + 1))
+            voxels_of_a_cell *= size
+    volume = volume / voxels_of_a_cell if voxels_of_a_cell > 1 else volume
     return volume if volume.shape[2:] == grid else F.adaptive_avg_pool3d(volume, grid)
 
 

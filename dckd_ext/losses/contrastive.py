@@ -85,69 +85,94 @@ class DecoupledContrastiveLoss(nn.Module):
         class_losses = []
         with torch.autocast(pairs.anchors.device.type, enabled=False):
             for c in pairs.anchor_classes.unique():
-                similarities = _Similarities.of(pairs, references, c)
-                if len(similarities.positive):
-                    class_losses.append(anchor_loss(similarities).mean())
+                compared = _Compared.of(pairs, references, c)
+                if len(compared.anchors):
+                    class_losses.append(anchor_loss(compared).mean())
         return torch.stack(class_losses).mean() if class_losses else pairs.zero
 
-    def _decoupled(self, s: _Similarities) -> Tensor:
-        return self._negative(s) - (s.positive * s.positive_weight).sum(1)
+    def _decoupled(self, x: _Compared) -> Tensor:
+        # By the mean vector of each case in place of all cosines, which are many.
+        cross = (x.anchors * (x.cross_share @ x.positives)[x.case]).sum(1)
+        return self._negative(x) - x.own_weight * x.own - x.cross_weight * cross
 
-    def _infonce(self, s: _Similarities) -> Tensor:
-        if not s.negative.shape[1]:
-            return 0.0 * s.positive.sum(1)
-        negative = self._negative(s) / self.temperature + math.log(s.negative.shape[1])
-        losses = F.softplus(negative[:, None] - s.positive / self.temperature)
-        return self.temperature * (losses * s.positive_weight).sum(1)
+    def _infonce(self, x: _Compared) -> Tensor:
+        positive, weight = x.positive_cosines()
+        if not len(x.negatives):
+            return 0.0 * positive.sum(1)
+        negative = self._negative(x) / self.temperature + math.log(len(x.negatives))
+        losses = F.softplus(negative[:, None] - positive / self.temperature)
+        return self.temperature * (losses * weight).sum(1)
 
-    def _c2am(self, s: _Similarities) -> Tensor:
-        is_positive = s.positive_weight > 0
-        order = s.positive.where(is_positive, -torch.inf).argsort(1, descending=True)
+    def _c2am(self, x: _Compared) -> Tensor:
+        positive, positive_weight = x.positive_cosines()
+        is_positive = positive_weight > 0
+        order = positive.where(is_positive, -torch.inf).argsort(1, descending=True)
         weight = is_positive * torch.exp(-self.alpha * order.argsort(1))
-        attraction = -(_log_share(s.positive) * weight).sum(1) / weight.sum(1)
-        return attraction - _log_share(-s.negative) @ s.negative_weight
+        attraction = -(_log_share(positive) * weight).sum(1) / weight.sum(1)
+        return attraction - _log_share(-x.anchors @ x.negatives.T) @ x.negative_weight
 
-    def _negative(self, s: _Similarities) -> Tensor:
+    def _negative(self, x: _Compared) -> Tensor:
         """Soft maximum over the negatives ``(A,)``, zero without any."""
-        if not s.negative.shape[1]:
-            return s.negative.sum(1)
-        return self.temperature * (s.negative / self.temperature + s.negative_weight.log()).logsumexp(1)
+        if not len(x.negatives):
+            return 0.0 * x.own
+        scaled = torch.addmm(x.negative_weight.log(), x.anchors / self.temperature, x.negatives.T)
+        return self.temperature * scaled.logsumexp(1)
 
 
-class _Similarities(NamedTuple):
-    """Cosines of the A anchors of a class that have a positive.
+class _Compared(NamedTuple):
+    """The A anchors of a class that have a positive, and what they are compared with.
+
+    Their positives depend on their case alone, but for the own vector, so what is large is kept by case.
 
     Args:
-        positive: to the own vector and the references of the class, ``(A, P)``.
-        positive_weight: one half to the own vector and one to other cases in equal parts, or all to the one
-            that there is; zero for what is no positive of an anchor, ``(A, P)``.
-        negative: to the references of other classes, ``(A, Q)``.
+        anchors: vectors, ``(A, C)``.
+        own: cosine to the own vector, ``(A,)``.
+        own_weight: one half, 1 without other cases, or 0 where the teacher is wrong, ``(A,)``.
+        cross_weight: what is left of 1 for the references of other cases, ``(A,)``.
+        case: row of the anchor's case in ``cross_share``, ``(A,)``.
+        cross_share: equal parts to each reference of other cases, ``(cases, P)``.
+        positives: references of the class, ``(P, C)``.
+        negatives: references of other classes, ``(Q, C)``.
         negative_weight: equal parts to each class and in it to each reference, ``(Q,)``.
     """
 
-    positive: Tensor
-    positive_weight: Tensor
-    negative: Tensor
+    anchors: Tensor
+    own: Tensor
+    own_weight: Tensor
+    cross_weight: Tensor
+    case: Tensor
+    cross_share: Tensor
+    positives: Tensor
+    negatives: Tensor
     negative_weight: Tensor
 
     @classmethod
-    def of(cls, pairs: Pairs, references: References, anchor_class: Tensor) -> _Similarities:
-        rows = pairs.anchor_classes == anchor_class
+    def of(cls, pairs: Pairs, references: References, anchor_class: Tensor) -> _Compared:
         same = references.classes == anchor_class
-        own_valid = pairs.own_valid[rows, None]
-        other_case = pairs.anchor_cases[rows, None] != references.case_ids[same]
-        kinds = own_valid.int() + other_case.any(1, keepdim=True)
-        kept = kinds[:, 0] > 0
+        cases, case = pairs.anchor_cases.unique(return_inverse=True)
+        other_case = cases[:, None] != references.case_ids[same]
+        has_cross = other_case.any(1)[case]
+        kept = (pairs.anchor_classes == anchor_class) & (pairs.own_valid | has_cross)
 
-        anchors = pairs.anchors[rows][kept]
-        own = (anchors * pairs.own[rows][kept]).sum(1, keepdim=True)
-        cross_share = other_case / other_case.sum(1, keepdim=True).clamp(min=1)
+        anchors, own_valid, has_cross = pairs.anchors[kept], pairs.own_valid[kept], has_cross[kept]
+        kinds = own_valid.int() + has_cross
         return cls(
-            positive=torch.cat([own, anchors @ references.features[same].T], 1),
-            positive_weight=(torch.cat([own_valid, cross_share], 1) / kinds)[kept],
-            negative=anchors @ references.features[~same].T,
+            anchors=anchors,
+            own=(anchors * pairs.own[kept]).sum(1),
+            own_weight=own_valid / kinds,
+            cross_weight=has_cross / kinds,
+            case=case[kept],
+            cross_share=other_case / other_case.sum(1, keepdim=True).clamp(min=1),
+            positives=references.features[same],
+            negatives=references.features[~same],
             negative_weight=_balanced(references.classes[~same]),
         )
+
+    def positive_cosines(self) -> tuple[Tensor, Tensor]:
+        """Cosines to the own vector and the references of the class, and the weight of each, ``(A, 1 + P)``."""
+        cosines = torch.cat([self.own[:, None], self.anchors @ self.positives.T], 1)
+        cross_weight = self.cross_weight[:, None] * self.cross_share[self.case]
+        return cosines, torch.cat([self.own_weight[:, None], cross_weight], 1)
 
 
 def _balanced(classes: Tensor) -> Tensor:
