@@ -8,27 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["METADATA", "metadata_problems", "read_metadata"]
+from jsonschema import Draft7Validator
+
+__all__ = ["METADATA", "SCHEMA", "metadata_problems", "read_metadata"]
 
 METADATA = "configs/metadata.json"
-# MONAI takes "_v" for the start of the version, and sorts versions as text: 0.10.0 < 0.2.0
+SCHEMA = Path(__file__).with_name("metadata_schema.json")
+"""JSON schema (draft-07), for `python -m monai.bundle verify_metadata --filepath` too; what is valid by it is
+valid by the published meta_schema_20240725.json."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*_(segmentation|distillation)")
-_VERSION = re.compile(r"\d\.\d\.\d")
-# what schema meta_schema_20240725.json requires
-_TEXTS = (
-    *("schema", "version", "monai_version", "pytorch_version", "numpy_version"),
-    *("task", "description", "authors", "copyright"),
-)
-_MAPPINGS = ("changelog", "required_packages_version", "network_data_format")
-_TENSOR: Mapping[str, type] = {
-    "type": str,
-    "format": str,
-    "num_channels": int,
-    "spatial_shape": list,
-    "dtype": str,
-    "value_range": list,
-    "channel_def": dict,
-}
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
@@ -38,7 +27,7 @@ def read_metadata(root: Path) -> dict[str, Any]:
         ValueError: if there is none, or it holds no JSON object.
     """
     try:
-        metadata = json.loads((root / METADATA).read_text(encoding="utf-8"))
+        metadata = _read(root)
     except (OSError, ValueError) as error:
         raise ValueError(f"{root / METADATA} cannot be read: {error}") from error
     if not isinstance(metadata, dict):
@@ -47,53 +36,44 @@ def read_metadata(root: Path) -> dict[str, Any]:
 
 
 def metadata_problems(root: Path) -> Iterator[str]:
-    """Yield what is wrong with a bundle's name, version, changelog, required keys and channels."""
+    """Yield what is wrong with a bundle's name, and where its metadata contradicts the schema or itself."""
     if not _NAME.fullmatch(root.name) or "_v" in root.name:
         yield (
             f"name {root.name!r}: expected lower-case letters, digits and _, ending in _segmentation or "
             "_distillation, without '_v', which MONAI takes for a version"
         )
     try:
-        metadata = read_metadata(root)
-    except ValueError:
+        metadata = _read(root)
+    except (OSError, ValueError):
         return  # named by the rules for files
-    for keys, kind in ((_TEXTS, str), (_MAPPINGS, dict)):
-        for key in keys:
-            if not isinstance(metadata.get(key), kind) or not metadata[key]:
-                yield f"{METADATA}: {key!r} should be a {kind.__name__} that is not empty"
-    yield from _version_problems(metadata)
-    yield from _channel_problems(metadata.get("network_data_format"))
+    against_schema = list(_schema_problems(metadata))
+    yield from against_schema
+    if isinstance(metadata, dict):
+        version, changelog = metadata.get("version"), metadata.get("changelog")
+        if isinstance(changelog, dict) and changelog and version not in changelog:
+            yield f"{METADATA}: version {version!r} is not in 'changelog', which has {sorted(changelog)}"
+    if not against_schema:
+        yield from _channel_problems(metadata["network_data_format"])
 
 
-def _version_problems(metadata: Mapping[str, Any]) -> Iterator[str]:
-    version, changelog = str(metadata.get("version")), metadata.get("changelog")
-    if not _VERSION.fullmatch(version):
-        yield f"{METADATA}: version {version!r} should be X.Y.Z with single digits, which MONAI sorts as text"
-    if isinstance(changelog, dict) and changelog and version not in changelog:
-        yield f"{METADATA}: version {version!r} is not in 'changelog', which has {sorted(changelog)}"
+def _read(root: Path) -> Any:
+    return json.loads((root / METADATA).read_text(encoding="utf-8"))
 
 
-def _channel_problems(formats: Any) -> Iterator[str]:
-    if not isinstance(formats, dict):
-        return
-    for side, name in (("inputs", "image"), ("outputs", "pred")):
-        tensors = formats.get(side)
-        if not isinstance(tensors, dict) or name not in tensors:
-            yield f"{METADATA}: network_data_format has no {side} {name!r}"
-            continue
-        for key, tensor in tensors.items():
-            yield from _tensor_problems(f"{METADATA}: network_data_format#{side}#{key}", tensor)
+def _schema_problems(metadata: Any) -> Iterator[str]:
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    for error in Draft7Validator(schema).iter_errors(metadata):
+        place = ": ".join([METADATA, "#".join(map(str, error.absolute_path))]).removesuffix(": ")
+        meaning = error.schema.get("description")
+        yield f"{place}: {error.message}{f' ({meaning})' if meaning else ''}"
 
 
-def _tensor_problems(place: str, tensor: Any) -> Iterator[str]:
-    if not isinstance(tensor, dict):
-        yield f"{place}: expected an object, found {type(tensor).__name__}"
-        return
-    wrong = [key for key, kind in _TENSOR.items() if not isinstance(tensor.get(key), kind)]
-    yield from (f"{place}: {key!r} should be a {_TENSOR[key].__name__}" for key in wrong)
-    if wrong:
-        return
-    expected = [str(index) for index in range(tensor["num_channels"])]
-    if sorted(tensor["channel_def"], key=str) != sorted(expected):
-        found = sorted(tensor["channel_def"])
-        yield f"{place}: channel_def names channels {found}, but num_channels is {tensor['num_channels']}"
+def _channel_problems(formats: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for side in ("inputs", "outputs"):
+        for name, tensor in formats[side].items():
+            found = sorted(tensor["channel_def"], key=int)
+            if found != [str(channel) for channel in range(tensor["num_channels"])]:
+                yield (
+                    f"{METADATA}: network_data_format#{side}#{name}: channel_def names channels {found}, "
+                    f"but num_channels is {tensor['num_channels']}"
+                )

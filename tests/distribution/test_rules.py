@@ -105,22 +105,31 @@ def test_missing_inference_config(root: Path):
         ),
         (
             lambda root: change_metadata(root, version="0.1", changelog={"0.1": "x"}),
-            "version '0.1' should be X.Y.Z",
+            "version: '0.1' does not match '^[0-9]\\\\.[0-9]\\\\.[0-9]$' (X.Y.Z with single digits",
         ),
         (
             lambda root: change_metadata(root, version="0.10.0", changelog={"0.10.0": "x"}),
-            "version '0.10.0' should be X.Y.Z with single digits",
+            "configs/metadata.json: version: '0.10.0' does not match",
         ),
         (
             lambda root: change_metadata(root, version="0.2.0"),
             "'0.2.0' is not in 'changelog', which has ['0.1.0']",
         ),
         *[
-            (without(key), f"configs/metadata.json: {key!r} should be a")
+            (without(key), f"configs/metadata.json: {key!r} is a required property")
             for key in metadata()
-            if key not in ("version", "network_data_format")
+            if key not in ("version", "network_data_format")  # these break other rules too
         ],
-        (lambda root: change_metadata(root, authors=""), "'authors' should be a str that is not empty"),
+        (lambda root: change_metadata(root, authors=""), "authors: '' should be non-empty (who made"),
+        (
+            lambda root: change_metadata(root, changelog=["0.1.0"]),
+            "changelog: ['0.1.0'] is not of type 'object'",
+        ),
+        (lambda root: change_metadata(root, references="a"), "references: 'a' is not of type 'array'"),
+        (
+            lambda root: change_metadata(root, teacher_data_format={"inputs": {"image": tensor(["a"])}}),
+            "teacher_data_format: 'outputs' is a required property",
+        ),
         (
             lambda root: change_metadata(root, **formats(channel_def={"0": "background"})),
             "pred: channel_def names channels ['0'], but num_channels is 2",
@@ -131,7 +140,15 @@ def test_missing_inference_config(root: Path):
         ),
         (
             lambda root: change_metadata(root, **formats(format=None)),
-            "#outputs#pred: 'format' should be a str",
+            "network_data_format#outputs#pred#format: None is not of type 'string' (such as magnitude",
+        ),
+        (
+            lambda root: change_metadata(root, **formats(value_range=[0])),
+            "#pred#value_range: [0] is too short ([minimum, maximum], or [] where unknown)",
+        ),
+        (
+            lambda root: change_metadata(root, **formats(channel_def={"zero": "a", "1": "b"})),
+            "#pred#channel_def: 'zero' does not match",
         ),
         (
             lambda root: change_metadata(root, **formats(**tensor(["a", "b", "c"]))),
@@ -173,6 +190,24 @@ def test_one_violation(root: Path, change: Callable[[Path], object], expected: s
 def test_names_that_monai_does_not_download(tmp_path: Path, name: str):
     (found,) = violations(make_bundle(tmp_path, name))
     assert found.startswith(f"name {name!r}: expected lower-case letters")
+
+
+def test_metadata_that_is_no_object(tmp_path: Path):
+    """Named for a distillation bundle too, whose network is not built."""
+    root = make_bundle(tmp_path, "toy_distillation")
+    (root / "models/model.pt").unlink()
+    write_json(root / "configs/metadata.json", [])
+    assert violations(root) == ["configs/metadata.json: [] is not of type 'object'"]
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_the_tensors_that_monai_reads(root: Path, side: str):
+    changed = formats()
+    changed["network_data_format"][side] = {"other": tensor(["a"])}
+    change_metadata(root, **changed)
+    found = violations(root)
+    name = {"inputs": "image", "outputs": "pred"}[side]
+    assert found[0] == f"configs/metadata.json: network_data_format#{side}: {name!r} is a required property"
 
 
 def test_all_at_once(root: Path):
