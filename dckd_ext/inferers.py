@@ -95,7 +95,14 @@ class DistillationInferer(Inferer):
         self.teacher_tap = teacher_tap
 
     def __call__(
-        self, inputs: Tensor, network: Callable, case_ids: Any = None, *args: Any, **kwargs: Any
+        self,
+        inputs: Tensor,
+        network: Callable,
+        case_ids: Any = None,
+        teacher_logits: Tensor | None = None,
+        teacher_features: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> DistillationOutput:
         """Logits and features of both networks.
 
@@ -104,18 +111,22 @@ class DistillationInferer(Inferer):
             network: the student.
             case_ids: integers, one a sample, as a list or tensor. Without them every sample of the batch
                 counts as a case of its own.
+            teacher_logits: what the teacher has answered to these inputs before; it is not run again then.
+            teacher_features: its features at the tap, with `teacher_logits`.
             args: ignored, as are ``kwargs``: MONAI's engines pass on whatever the batch holds.
             kwargs: ignored.
         """
         ids = _case_ids(case_ids, len(inputs), inputs.device)
-        logits, features = _run(network, inputs, self.student_tap)
-        self.teacher.to(inputs.device)
-        with torch.no_grad():
-            teacher_logits, teacher_features = _run(self.teacher, inputs, self.teacher_tap)
+        logits, features = run_tapped(network, inputs, self.student_tap)
+        if teacher_logits is None:
+            self.teacher.to(inputs.device)
+            with torch.no_grad():
+                teacher_logits, teacher_features = run_tapped(self.teacher, inputs, self.teacher_tap)
         return DistillationOutput(logits, teacher_logits, features, teacher_features, ids)
 
 
-def _run(network: Any, inputs: Tensor, tap_name: str | None) -> tuple[Tensor, Tensor | None]:
+def run_tapped(network: Any, inputs: Tensor, tap_name: str | None) -> tuple[Tensor, Tensor | None]:
+    """Run a network; return its full-resolution logits, ``BCDHW``, and the map at a tap, or None without."""
     if tap_name is None:
         return _first_head(network(inputs), inputs), None
     with Tap(network, tap_name) as tap:

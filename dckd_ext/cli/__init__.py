@@ -7,7 +7,7 @@ from importlib import import_module
 
 import fire
 
-_COMMANDS = ("taps", "report", "phantom", "check", "pack", "fetch", "lint")
+_COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
 
 
 def main() -> None:

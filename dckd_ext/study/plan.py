@@ -1,0 +1,158 @@
+"""What a study file says, and the runs that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["Arm", "RunSpec", "Study", "read_study"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Args:
+        name: as shown.
+        overlays: config files over the distillation bundle's train.yaml, in order.
+        options: values over these, by config id.
+    """
+
+    name: str
+    overlays: tuple[Path, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training and its evaluation."""
+
+    student: str
+    arm: str
+    seed: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        """Unique in a study, and the name of the run's folder."""
+        return f"{self.student}-{self.arm}-fold{self.fold}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study.
+
+    Args:
+        name: as shown.
+        workflow: distillation bundle whose train.yaml every arm runs.
+        teacher: its bundle.
+        students: student bundles by name.
+        arms: by name.
+        seeds: of first weights, order, augmentation and, with ``train_cases``, choice of cases.
+        folds: each is validated on once.
+        teacher_weights: weights of the teacher for each fold, which must not have seen that fold; by default
+            the bundle's for every fold.
+        train_cases: train on so many cases only, another draw for each seed; null: all.
+        draws: precompute so many augmented patches a training case, with the teacher's answers, and train all
+            arms on these (`PatchPool`); null: augment and ask the teacher at every step.
+        options: values over the train config for every arm, by config id.
+        evaluate: values over the evaluation config, by config id.
+        baselines: arms that the tables compare every arm with.
+    """
+
+    name: str
+    workflow: Path
+    teacher: Path
+    students: Mapping[str, Path]
+    arms: Mapping[str, Arm]
+    seeds: Sequence[int]
+    folds: Sequence[int] = (0,)
+    teacher_weights: Mapping[int, Path] = field(default_factory=dict)
+    train_cases: int | None = None
+    draws: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    evaluate: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Sequence[str] = ()
+
+    def runs(self) -> list[RunSpec]:
+        """All runs; those that share a pool of patches stand together, and all arms of a seed come early."""
+        return [
+            RunSpec(student, arm, seed, fold)
+            for fold, seed, student, arm in product(self.folds, self.seeds, self.students, self.arms)
+        ]
+
+
+def read_study(file: str | Path) -> Study:
+    """Read a study from YAML; paths in it are relative to the file.
+
+    An arm is a list of overlay files, or ``{overlays: [...], options: {...}}``. See experiments/studies for
+    examples.
+
+    Raises:
+        FileNotFoundError: for the study, or a path in it, that does not exist.
+        ValueError: when a key is missing, unknown or of the wrong kind.
+    """
+    file = Path(file)
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: expected a mapping, found {type(content).__name__}")
+    known = {each.name for each in fields(Study)}
+    required = {"name", "workflow", "teacher", "students", "arms", "seeds"}
+    if unknown := sorted(set(content) - known):
+        raise ValueError(f"{file}: unknown keys {unknown}, expected some of {sorted(known)}")
+    if missing := sorted(required - set(content)):
+        raise ValueError(f"{file}: lacks the keys {missing}")
+    _check_lists(file, content)
+    paths = _Paths(file)
+    content["workflow"] = paths.existing(content["workflow"], "workflow")
+    content["teacher"] = paths.existing(content["teacher"], "teacher")
+    for key in ("students", "teacher_weights"):
+        content[key] = {
+            name: paths.existing(path, f"{key}#{name}") for name, path in (content.get(key) or {}).items()
+        }
+    content["arms"] = {name: _arm(name, arm, paths) for name, arm in content["arms"].items()}
+    if strange := sorted(set(content.get("baselines", [])) - set(content["arms"])):
+        raise ValueError(f"{file}: baselines {strange} are not among the arms {sorted(content['arms'])}")
+    return Study(**content)
+
+
+def _check_lists(file: Path, content: Mapping[str, Any]) -> None:
+    for key in ("students", "arms"):
+        if not isinstance(content[key], dict) or not content[key]:
+            raise ValueError(f"{file}: {key!r} should map names to files, found {content[key]!r}")
+    for key in ("seeds", "folds"):
+        numbers = content.get(key, [0])
+        if not isinstance(numbers, list) or not numbers or not all(isinstance(n, int) for n in numbers):
+            raise ValueError(f"{file}: {key!r} should be a list of whole numbers, found {numbers!r}")
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{file}: {key!r} names a number twice: {numbers}")
+    for key in ("train_cases", "draws"):
+        number = content.get(key)
+        if number is not None and not (isinstance(number, int) and number > 0):
+            raise ValueError(f"{file}: {key!r} should be a whole number above 0 or null, found {number!r}")
+
+
+def _arm(name: str, content: Any, paths: _Paths) -> Arm:
+    content = content if isinstance(content, dict) else {"overlays": content}
+    if unknown := sorted(set(content) - {"overlays", "options"}):
+        raise ValueError(f"{paths.file}: arm {name!r} has unknown keys {unknown}, expected overlays, options")
+    overlays = content.get("overlays") or []
+    overlays = [overlays] if isinstance(overlays, str) else overlays
+    files = tuple(paths.existing(overlay, f"arms#{name}") for overlay in overlays)
+    return Arm(str(name), files, content.get("options") or {})
+
+
+@dataclass(frozen=True)
+class _Paths:
+    file: Path
+
+    def existing(self, path: Any, key: str) -> Path:
+        found = (self.file.parent / Path(str(path)).expanduser()).resolve()
+        if not found.exists():
+            raise FileNotFoundError(f"{self.file}: {key} names {found}, which does not exist")
+        return found

@@ -1,0 +1,220 @@
+"""Runs a study: each run in a process of its own, finished ones never again, one line a run in a CSV."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dckd_ext.files import written_whole
+from dckd_ext.study.plan import RunSpec, Study
+from dckd_ext.study.split import write_small_split
+
+__all__ = ["TABLE", "run_study"]
+
+TABLE = "runs.csv"
+COLUMNS = (
+    *("run", "student", "arm", "seed", "fold", "config", "dice_mean", "hd95_mean", "cases", "scores"),
+    *("steps", "train_seconds", "step_seconds", "loader_seconds", "peak_mb", "device", "threads"),
+)
+_logger = logging.getLogger(__name__)
+
+
+def run_study(
+    study: Study,
+    dataset_dir: str | Path,
+    out: str | Path,
+    jobs: int = 1,
+    devices: Sequence[str] = (),
+) -> list[RunSpec]:
+    """Do the runs of a study that are not done yet.
+
+    A study that was stopped continues: finished runs have a line in ``runs.csv``, a run that was interrupted
+    goes on after its last epoch. A run that fails does not stop the others.
+
+    Args:
+        study: what to run.
+        dataset_dir: folder of the data.
+        out: folder of the results: ``runs.csv``, ``scores/RUN.csv`` with the scores of every case, and
+            ``work/``, with logs and weights, which may be deleted.
+        jobs: runs at the same time.
+        devices: such as ``cuda:0``, handed out in turn; none: as the config has it.
+
+    Returns:
+        The runs that failed; their log says why.
+
+    Raises:
+        ValueError: when ``runs.csv`` has a run of another configuration under the same name.
+    """
+    runner = _Runner(study, Path(dataset_dir).resolve(), Path(out).resolve(), tuple(devices))
+    todo = runner.open_runs()
+    _logger.info("%s: %d of %d runs to do", study.name, len(todo), len(study.runs()))
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(runner.do, range(len(todo)), todo))
+    return [spec for spec, succeeded in zip(todo, done, strict=True) if not succeeded]
+
+
+@dataclass
+class _Runner:
+    study: Study
+    dataset_dir: Path
+    out: Path
+    devices: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pool_locks: dict[str, threading.Lock] = {}
+
+    def open_runs(self) -> list[RunSpec]:
+        """Runs without a line in the table."""
+        done = {row["run"]: row["config"] for row in read_table(self.out / TABLE)}
+        todo = []
+        for spec in self.study.runs():
+            config = self.config_hash(spec)
+            if done.get(spec.name, config) != config:
+                raise ValueError(
+                    f"{self.out / TABLE}: {spec.name} was run with another configuration ({done[spec.name]}, "
+                    f"now {config}): give another --out, or delete its line"
+                )
+            if spec.name not in done:
+                todo.append(spec)
+        return todo
+
+    def do(self, number: int, spec: RunSpec) -> bool:
+        """Do one run and add its line; False if it failed."""
+        device = self.devices[number % len(self.devices)] if self.devices else ""
+        job = self.job(spec, device)
+        if self.study.draws:
+            job["pool"] = self.pool(spec, device)
+            if not job["pool"]:
+                return False
+        result = self.start(job)
+        if result is None:
+            return False
+        scores = self.out / "scores" / f"{spec.name}.csv"
+        with written_whole(scores) as beside:
+            beside.write_text(Path(result["scores"]).read_text(encoding="utf-8"), encoding="utf-8")
+        self.add_line(spec, {**result, "scores": f"scores/{scores.name}"}, scores)
+        return True
+
+    def pool(self, spec: RunSpec, device: str) -> str:
+        """Draw the pool that all arms of a seed and fold share, once; empty if that failed."""
+        name = f"pool-fold{spec.fold}-seed{spec.seed}"
+        with self.lock:
+            lock = self.pool_locks.setdefault(name, threading.Lock())
+        with lock:
+            folder = self.out / "work" / name
+            # options of arms have no say in the data
+            options = {**self.study.options, "val_interval": 1}
+            job = {**self.job(spec, device), "kind": "pool", "folder": str(folder), "overlays": []}
+            job |= {"draws": self.study.draws, "options": options}
+            return str(folder) if (folder / "pool.json").is_file() or self.start(job) else ""
+
+    def job(self, spec: RunSpec, device: str) -> dict[str, Any]:
+        """What the process of a run is told."""
+        arm = self.study.arms[spec.arm]
+        weights = self.study.teacher_weights.get(spec.fold)
+        split_file, fold = self.split(spec)
+        return {
+            "kind": "run",
+            "workflow": str(self.study.workflow),
+            "teacher": str(self.study.teacher),
+            "student": str(self.study.students[spec.student]),
+            "teacher_weights": str(weights) if weights else None,
+            "overlays": [str(file) for file in arm.overlays],
+            "options": {**self.study.options, **arm.options},
+            "evaluate": dict(self.study.evaluate),
+            "dataset_dir": str(self.dataset_dir),
+            "split_file": split_file,
+            "fold": fold,
+            "seed": spec.seed,
+            "folder": str(self.out / "work" / spec.name),
+            "device": device,
+        }
+
+    def split(self, spec: RunSpec) -> tuple[str, int]:
+        """Split file and the number of the fold in it."""
+        source = self.study.workflow / "configs" / "splits.json"
+        if self.study.train_cases is None:
+            return str(source), spec.fold
+        target = self.out / "splits" / f"fold{spec.fold}-seed{spec.seed}.json"
+        write_small_split(source, target, spec.fold, self.study.train_cases, spec.seed)
+        return str(target), 0
+
+    def start(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Run a job in a process of its own; its result, or None if it failed."""
+        folder = Path(job["folder"])
+        file, log = folder / "job.json", folder / "log.txt"
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(job, indent=4), encoding="utf-8")
+        with open(log, "a", encoding="utf-8") as output:
+            command = [sys.executable, "-m", "dckd_ext.study.run", str(file)]
+            code = subprocess.run(
+                command, stdout=output, stderr=output, env=os.environ, check=False
+            ).returncode
+        if code:
+            _logger.error("%s: failed (exit %d), see %s", folder.name, code, log)
+            return None
+        return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+    def config_hash(self, spec: RunSpec) -> str:
+        """A digest of all that decides over a run's result but the code and the data."""
+        arm = self.study.arms[spec.arm]
+        student = self.study.students[spec.student] / "configs"
+        files = [
+            self.study.workflow / "configs" / "train.yaml",
+            *arm.overlays,
+            *(student / name for name in ("inference.yaml", "evaluate.yaml")),
+        ]
+        settings = {
+            "options": {**self.study.options, **arm.options},
+            "evaluate": dict(self.study.evaluate),
+            "seed": spec.seed,
+            "fold": spec.fold,
+            "train_cases": self.study.train_cases,
+            "draws": self.study.draws,
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for file in files:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def add_line(self, spec: RunSpec, result: Mapping[str, Any], scores: Path) -> None:
+        """Add the line of a finished run to the table."""
+        rows = read_table(scores)
+        line = {
+            **{"run": spec.name, "student": spec.student, "arm": spec.arm},
+            **{"seed": spec.seed, "fold": spec.fold, "config": self.config_hash(spec)},
+            **{name: _mean(rows, name) for name in ("dice_mean", "hd95_mean")},
+            **{"cases": len(rows), **result},
+        }
+        _logger.info("%s: mean Dice %s", spec.name, line["dice_mean"])
+        table = self.out / TABLE
+        with self.lock:
+            lines = [*read_table(table), line]
+            with written_whole(table) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(lines)
+
+
+def read_table(file: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file; none if there is no file."""
+    if not file.is_file():
+        return []
+    with open(file, newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+    return round(sum(float(row[column]) for row in rows) / len(rows), 5)

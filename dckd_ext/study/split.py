@@ -1,0 +1,41 @@
+"""The few cases that a small-data study trains on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dckd_ext.files import written_whole
+
+__all__ = ["write_small_split"]
+
+
+def write_small_split(source: str | Path, target: str | Path, fold: int, cases: int, seed: int) -> None:
+    """Write a split file whose fold 0 is ``fold`` of another split and whose fold 1 is a draw of the rest.
+
+    Args:
+        source: split file with the key ``folds``.
+        target: split file to write.
+        fold: of the source, kept whole for validation.
+        cases: number of training cases to draw.
+        seed: of the draw.
+
+    Raises:
+        ValueError: when the source has no such fold, or fewer cases in its other folds.
+    """
+    folds = json.loads(Path(source).read_text(encoding="utf-8"))["folds"]
+    if fold not in range(len(folds)):
+        raise ValueError(f"{source} has the folds 0 to {len(folds) - 1}, found {fold}")
+    others = sorted(name for number, names in enumerate(folds) if number != fold for name in names)
+    if cases > len(others):
+        raise ValueError(f"{source} has {len(others)} cases outside fold {fold}, found train_cases {cases}")
+    drawn = np.random.default_rng([seed, fold]).choice(others, cases, replace=False)
+    split = {
+        "comment": f"fold 0: fold {fold} of the whole split; fold 1: {cases} others, drawn with seed {seed}",
+        "folds": [folds[fold], sorted(map(str, drawn))],
+        "test": [],
+    }
+    with written_whole(target) as beside:
+        beside.write_text(json.dumps(split, indent=4), encoding="utf-8")

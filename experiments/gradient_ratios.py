@@ -1,0 +1,114 @@
+"""How strongly each term pulls at the student: the weights of the arms follow from this.
+
+For every term the norm of its gradient at the student's parameters over that of the segmentation term, medians
+over batches, at some points of a plain training on 20 cases. Usage, from the root:
+
+    python experiments/gradient_ratios.py DATA OUT
+
+writes OUT/gradient_ratios.csv: ratios at weight 1, and the weight that makes the ratio 0.3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+
+from dckd_ext.study.split import write_small_split
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = ROOT / "bundles" / "hippocampus_distillation"
+ARMS = ("cwd", "cirkd", "dkd", "fitnet", "attention", "ifvd", "affinity")
+TARGET = 0.3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, nargs="+", default=[20, 100, 300], help="where to measure")
+    parser.add_argument("--batches", type=int, default=10, help="measured from each of these steps on")
+    args = parser.parse_args()
+    split = args.out / "split.json"
+    write_small_split(WORKFLOW / "configs" / "splits.json", split, fold=0, cases=20, seed=0)
+    workflow = _workflow(args, split)
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    ratios: dict[tuple[int, str], list[float]] = defaultdict(list)
+    measured = {step + more: step for step in args.steps for more in range(args.batches)}
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def measure(engine) -> None:
+        step = measured.get(engine.state.iteration)
+        if step is not None:
+            for name, ratio in _ratios(workflow, engine.state.batch).items():
+                ratios[step, name].append(ratio)
+        if engine.state.iteration >= max(measured):
+            engine.terminate()
+
+    trainer.run()
+    _write(args.out / "gradient_ratios.csv", args.steps, ratios)
+
+
+def _workflow(args: argparse.Namespace, split: Path) -> ConfigWorkflow:
+    """A training whose loss has every term; all but the segmentation weigh next to nothing."""
+    overlays = [str(ROOT / "experiments" / "arms" / f"{name}.yaml") for name in ARMS]
+    others = [*ARMS, "logits", "contrastive", "ranking"]
+    workflow = ConfigWorkflow(
+        config_file=[str(WORKFLOW / "configs" / "train.yaml"), *overlays],
+        meta_file=str(WORKFLOW / "configs" / "metadata.json"),
+        workflow_type="train",
+        bundle_root=str(WORKFLOW),
+        dataset_dir=str(args.data.resolve()),
+        split_file=str(split),
+        output_dir=str(args.out),
+        checkpoint=str(args.out / "model.pt"),
+        epochs=1000,
+        val_interval=1000,
+        **{f"loss_def#terms#{name}#weight": 1e-12 for name in others},
+        **{f"loss_def#terms#{name}#ramp": [0.0, 0.0] for name in others},
+        lr_scheduler={
+            "_target_": "torch.optim.lr_scheduler.ConstantLR",
+            "optimizer": "@optimizer",
+            "factor": 1,
+        },
+    )
+    workflow.initialize()
+    return workflow
+
+
+def _ratios(workflow: ConfigWorkflow, batch: dict) -> dict[str, float]:
+    loss, network = (workflow.parser.get_parsed_content(name) for name in ("loss", "network"))
+    inferer = workflow.parser.get_parsed_content("train#inferer")
+    output = inferer(batch["image"], network, case_ids=batch["case_id"])
+    given = {**output._asdict(), "label": batch["label"], "pairs": loss.pairs(output, batch["label"])}
+    norms = {}
+    for name, term in loss.terms.items():
+        value = loss.losses[name](*(given[key] for key in term.input_names))
+        gradients = torch.autograd.grad(
+            value, list(network.parameters()), retain_graph=True, allow_unused=True
+        )
+        norms[name] = float(torch.stack([g.norm() for g in gradients if g is not None]).norm())
+    return {name: norm / norms["segmentation"] for name, norm in norms.items()}
+
+
+def _write(file: Path, steps: list[int], ratios: dict[tuple[int, str], list[float]]) -> None:
+    names = sorted({name for _, name in ratios} - {"segmentation"})
+    with open(file, "w", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(["term", *(f"ratio at step {step}" for step in steps), f"weight for {TARGET}"])
+        for name in names:
+            at = [statistics.median(ratios[step, name]) for step in steps]
+            writer.writerow(
+                [name, *(f"{ratio:.3g}" for ratio in at), f"{TARGET / statistics.median(at):.2g}"]
+            )
+    print(file.read_text())
+
+
+if __name__ == "__main__":
+    main()
