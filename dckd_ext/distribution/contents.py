@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from .links import dead_links
+
 __all__ = ["LARGE", "file_problems", "is_distillation", "packed_files"]
 
 LARGE = 25 * 2**20
@@ -69,7 +71,7 @@ def file_problems(root: Path) -> Iterator[str]:
         if size > _MOST:
             yield f"{path}: has {size / 2**30:.1f} GB, a release takes at most 2"
         if PurePosixPath(path).suffix in _TEXT:
-            yield from _text_problems(path, file)
+            yield from _text_problems(path, files)
 
 
 def _missing(root: Path, files: Mapping[str, Path]) -> Iterator[str]:
@@ -92,9 +94,9 @@ def _known(path: str) -> bool:
     return path in ("LICENSE", "models/model.pt") or parts.suffix in _KINDS.get(folder, ())
 
 
-def _text_problems(path: str, file: Path) -> Iterator[str]:
+def _text_problems(path: str, files: Mapping[str, Path]) -> Iterator[str]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = files[path].read_text(encoding="utf-8")
     except UnicodeDecodeError:
         yield f"{path}: is not text in UTF-8"
         return
@@ -105,6 +107,9 @@ def _text_problems(path: str, file: Path) -> Iterator[str]:
             yield f"{path}: line {number} has a personal path, {personal.group() if personal else home}"
     if path.endswith(".json"):
         yield from _json_problems(path, text)
+    if path.endswith(".md"):
+        dead = dead_links(text, path, files)
+        yield from (f"{path}: the link {target!r} leads to no packed file" for target in dead)
     if path == "docs/README.md":
         titles = {match.strip().casefold() for match in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
         absent = [name for name in _SECTIONS if not any(name.casefold() in title for title in titles)]

@@ -18,6 +18,7 @@ from dckd_ext.files import written_whole
 
 from .archive import sha256_of, write_zip
 from .contents import LARGE, packed_files
+from .links import moved_links
 from .metadata import read_metadata
 from .rules import violations
 
@@ -172,7 +173,7 @@ def _model_card(files: dict[str, Path]) -> str:
         "pipeline_tag": "image-segmentation",
         "tags": ["monai", "medical", "3d", "segmentation", "knowledge-distillation"],
     }
-    text = files["docs/README.md"].read_text(encoding="utf-8")
+    text = moved_links(files["docs/README.md"].read_text(encoding="utf-8"), "docs")
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{text}"
 
 
