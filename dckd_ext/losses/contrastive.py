@@ -169,7 +169,7 @@ class _Compared(NamedTuple):
         )
 
     def positive_cosines(self) -> tuple[Tensor, Tensor]:
-        """Cosines to the own vector and the references of the class, and the weight of each, ``(A, 1 + P)``."""
+        """Cosines to the own vector and the references of the class, and their weights, ``(A, 1 + P)``."""
         cosines = torch.cat([self.own[:, None], self.anchors @ self.positives.T], 1)
         cross_weight = self.cross_weight[:, None] * self.cross_share[self.case]
         return cosines, torch.cat([self.own_weight[:, None], cross_weight], 1)
