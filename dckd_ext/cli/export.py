@@ -1,0 +1,33 @@
+"""`dckd export BUNDLE...`: networks as TorchScript and ONNX, and `predict.py`, which needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dckd_ext.export import export_bundle
+
+
+def export(*bundles: str, out: str = "") -> None:
+    """Export bundles with weights, each checked against its own network at five sizes.
+
+    Writes `models/model.ts`, `models/model.onnx` (which holds the settings of the inference config) and
+    `predict.py`, which segments volumes with numpy, nibabel and onnxruntime alone.
+
+    Args:
+        bundles: folders of bundles; their config is run.
+        out: folder that gets a folder for each bundle; by default the files go into the bundles themselves.
+
+    Raises:
+        ValueError: when there is no bundle, or one cannot be exported; see `dckd_ext.export.export_bundle`.
+    """
+    if not bundles:
+        raise ValueError("Name at least one bundle: dckd export BUNDLE...")
+    for bundle in map(str, bundles):
+        report = export_bundle(bundle, Path(out) / Path(bundle).resolve().name if out else None)
+        files = report.pop("files")
+        for file in files:
+            print(f"{file}  {file.stat().st_size / 2**20:.2f} MB")
+        for name, rows in report.items():
+            largest = max(row["max_difference"] for row in rows)
+            print(f"{name}: logits differ by at most {largest:.1g} at {len(rows)} sizes")
+        print(f"try it:  python {files[-1]} IN... --out DIR")

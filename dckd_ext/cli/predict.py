@@ -1,0 +1,31 @@
+"""`dckd predict BUNDLE IN... --out DIR`: segment volumes with an exported network, without torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dckd_ext import predict as exported
+
+
+def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float | None = None) -> None:
+    """Segment volumes; a case that fails does not stop the others.
+
+    Args:
+        model: folder of a bundle with `models/model.onnx` (see `dckd export`), or such a file.
+        inputs: NIfTI or NRRD files, or folders of them.
+        out: folder that gets one CASE_seg.nii.gz a volume.
+        threads: of the network; 0 is one a core.
+        overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
+
+    Raises:
+        FileNotFoundError: when an input or the network is missing.
+        ValueError: when there is nothing to segment, or the network is unfit.
+        SystemExit: with code 1 when cases failed.
+    """
+    if not inputs:
+        raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")
+    path = Path(str(model))
+    file = path / "models" / "model.onnx" if path.is_dir() else path
+    if exported.predict([str(given) for given in inputs], str(out), file, threads, overlap):
+        sys.exit(1)

@@ -1,0 +1,95 @@
+"""A bundle's network in the forms that run without this package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dckd_ext import predict
+from dckd_ext.networks import check_weights, load_weights
+from dckd_ext.predict import KEY
+from dckd_ext.teachers import load_bundle_config, student_network
+
+from .networks import differences, read_torchscript, size_step, write_onnx, write_torchscript
+from .settings import bundle_settings
+
+__all__ = ["FILES", "TOLERANCE", "export_bundle"]
+
+FILES = ("models/model.ts", "models/model.onnx", "predict.py")
+"""What is exported, by path inside the bundle."""
+TOLERANCE = 1e-4
+"""Of logits, as a share of the largest one: float32 adds up in another order in another runtime."""
+
+
+def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """Write a bundle's network as TorchScript and ONNX, with `predict.py`, which needs the ONNX file alone.
+
+    Both networks are compared with the bundle's own at five sizes before any file takes its place.
+
+    Args:
+        bundle: folder of a bundle with weights.
+        out: folder that gets `FILES`; by default the bundle's own.
+
+    Returns:
+        The files (``files``), and the rows of `differences` of each network by its file's name.
+
+    Raises:
+        FileNotFoundError: if the folder, its config, metadata or weights are missing.
+        ValueError: if `dckd_ext.predict` cannot do what the inference config says, the weights are not those
+            of the network, or an exported network gives other logits. Nothing is written then.
+    """
+    root = Path(bundle).expanduser().resolve()
+    if root.name.endswith("_distillation"):
+        raise ValueError(f"{root.name} has no weights of its own: export the student bundle that it trains.")
+    weights = root / "models" / "model.pt"
+    check_weights(weights)
+    settings = bundle_settings(root)
+    network = student_network(root)
+    load_weights(network, weights)
+    network.float().eval()
+    roi_size, channels = settings["window"]["roi_size"], settings["channels"]
+    step = size_step(network, roi_size)
+    settings["size_step"] = step
+    target = Path(out).expanduser().resolve() if out else root
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as folder:
+        files = {name: Path(folder) / Path(name).name for name in FILES}
+        script, onnx, module = files.values()
+        write_torchscript(network, script, {**load_bundle_config(root)["_meta_"], KEY: settings})
+        write_onnx(network, onnx, channels, roi_size, settings)
+        shutil.copyfile(predict.__file__, module)
+        report = {
+            script.name: _compared(script, network, read_torchscript(script)[0], channels),
+            onnx.name: _compared(onnx, network, _onnx_network(onnx), channels, step),
+        }
+        for name, file in files.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target / name)
+    return {"files": [target / name for name in FILES], **report}
+
+
+def _onnx_network(file: Path) -> Callable[[Tensor], Tensor]:
+    run, _ = predict.load_model(file)
+    return lambda image: torch.from_numpy(run(image.numpy()))
+
+
+def _compared(
+    file: Path, network: nn.Module, run: Callable[[Tensor], Tensor], channels: int, step: Any = (1, 1, 1)
+) -> list[dict[str, Any]]:
+    rows = differences(network, run, channels, step)
+    for row in rows:
+        if not row["max_difference"] <= TOLERANCE * max(1.0, row["max_logit"]):
+            raise ValueError(
+                f"nothing is written: logits of {file.name} differ by {row['max_difference']:.2g} from those of "
+                f"the bundle's network at the size {row['size']}, expected at most {TOLERANCE:g} of the largest, "
+                f"{row['max_logit']:.3g}"
+            )
+    return rows

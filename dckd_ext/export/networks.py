@@ -1,0 +1,157 @@
+"""Networks as TorchScript and ONNX, and how far these are from the network."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from monai.data import load_net_with_metadata, save_net_with_metadata
+from monai.networks.nets import BasicUNet
+from monai.networks.utils import convert_to_onnx, convert_to_torchscript
+from torch import Tensor, nn
+
+from dckd_ext.networks import HRNet3D
+from dckd_ext.predict import KEY
+
+__all__ = ["SIZES", "differences", "read_torchscript", "size_step", "write_onnx", "write_torchscript"]
+
+# edges of odd and even length, longer and shorter than the windows; the first number is the batch
+SIZES = ((1, 32, 48, 32), (2, 48, 32, 64), (1, 33, 51, 35), (1, 17, 40, 29), (2, 61, 23, 47))
+_SEED = 0
+
+
+def size_step(network: nn.Module, roi_size: Sequence[int]) -> list[int]:
+    """Edges that the ONNX network takes are multiples of these; TorchScript takes what the network does.
+
+    A trace keeps the branches that it met. BasicUNet pads odd maps in a branch, so its images have to be
+    padded outside. HRNet3D pads without a branch. Other networks are taken to fit their windows alone.
+
+    Args:
+        network: to be exported.
+        roi_size: size of the windows in voxels.
+    """
+    step = {BasicUNet: [16] * 3, HRNet3D: [1] * 3}.get(type(network), [int(edge) for edge in roi_size])
+    if any(edge % multiple for edge, multiple in zip(roi_size, step, strict=True)):
+        raise ValueError(
+            f"Windows of {list(roi_size)} voxels cannot be exported: as ONNX {type(network).__name__} takes "
+            f"multiples of {step}. Change roi_size in the bundle's configs."
+        )
+    return step
+
+
+def write_torchscript(network: nn.Module, file: Path, metadata: Mapping[str, Any]) -> None:
+    """Script a network, for any size and batch that it takes, with metadata as MONAI's `ckpt_export` does.
+
+    Args:
+        network: in eval mode afterwards.
+        file: its name ends in ".ts".
+        metadata: plain values.
+    """
+    with _quiet():
+        scripted = convert_to_torchscript(network)
+    save_net_with_metadata(scripted, str(file), meta_values=metadata)
+
+
+def write_onnx(
+    network: nn.Module, file: Path, channels: int, roi_size: Sequence[int], settings: Mapping[str, Any]
+) -> None:
+    """Trace a network into ONNX with dynamic batch and spatial size; input ``image``, output ``pred``.
+
+    Args:
+        network: in eval mode afterwards.
+        file: to write.
+        channels: of the image.
+        roi_size: size of the traced image; other sizes are multiples of `size_step`.
+        settings: become the value, in JSON, of the metadata key "dckd".
+    """
+    import onnx
+
+    axes = {0: "batch", 2: "x", 3: "y", 4: "z"}
+    with _quiet():
+        model = convert_to_onnx(
+            network,
+            [torch.zeros(1, channels, *roi_size)],
+            input_names=["image"],
+            output_names=["pred"],
+            dynamic_axes={"image": axes, "pred": axes},
+            use_trace=True,
+            dynamo=False,  # the newer exporter fixes the sizes
+        )
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(settings)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(file))
+
+
+def read_torchscript(file: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Load a network and its metadata.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        with _quiet():
+            network, metadata, _ = load_net_with_metadata(str(file), torch.device("cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"{file}: cannot be read as TorchScript: {str(error).splitlines()[0]}") from error
+    return network, metadata
+
+
+def differences(
+    network: nn.Module,
+    run: Callable[[Tensor], Tensor],
+    channels: int,
+    step: Sequence[int] = (1, 1, 1),
+    sizes: Sequence[Sequence[int]] = SIZES,
+) -> list[dict[str, Any]]:
+    """Compare a network with its exported form on noise, of odd sizes too.
+
+    Args:
+        network: gives the expected logits.
+        run: the exported form, from images to logits, ``BCDHW``.
+        channels: of the images.
+        step: images are padded to multiples of it by repeating their edges, for both, and logits cropped.
+        sizes: B, D, H, W of each comparison.
+
+    Returns:
+        For each size: ``size``, ``padded``, ``max_difference`` of logits, ``max_logit``, both as absolute
+        values, and ``classes_differing``, a share of voxels.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    network.eval()
+    rows = []
+    for batch, *size in sizes:
+        padded = [math.ceil(edge / multiple) * multiple for edge, multiple in zip(size, step, strict=True)]
+        image = torch.randn(batch, channels, *size, generator=generator)
+        gaps = [gap for edge, to in zip(size[::-1], padded[::-1], strict=True) for gap in (0, to - edge)]
+        image = F.pad(image, gaps, mode="replicate")
+        x, y, z = size
+        with torch.inference_mode():
+            expected, found = (logits[..., :x, :y, :z] for logits in (network(image), run(image)))
+        rows.append(
+            {
+                "size": [batch, *size],
+                "padded": padded,
+                "max_difference": float((found - expected).abs().max()),
+                "max_logit": float(expected.abs().max()),
+                "classes_differing": float(np.mean((found.argmax(1) != expected.argmax(1)).numpy())),
+            }
+        )
+    return rows
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # TorchScript is deprecated in torch, without a successor for ONNX here
+        yield
