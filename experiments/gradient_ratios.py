@@ -1,6 +1,6 @@
 """How strongly each term pulls at the student: the weights of the arms follow from this.
 
-For every term the norm of its gradient at the student's parameters over that of the segmentation term, medians
+For every term the norm of its gradient at the student over that of the segmentation term: medians
 over batches, at some points of a plain training on 20 cases. Usage, from the root:
 
     python experiments/gradient_ratios.py DATA OUT
@@ -29,6 +29,7 @@ TARGET = 0.3
 
 
 def main() -> None:
+    """Train plainly and measure on the way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)

@@ -164,3 +164,17 @@ def test_trains_under_the_engine_of_monai():
     ).run()
     assert seen == [[40, 41], [42, 43]]
     assert not torch.equal(before, student.head.weight)
+
+
+def test_answers_that_are_given_spare_the_teacher_a_call():
+    teacher, student = Net(3).eval(), Net(2)
+    calls = []
+    teacher.register_forward_hook(lambda *_: calls.append(True))
+    inferer = DistillationInferer(teacher, "body", "body")
+    asked = inferer(X, student.eval())
+    given = inferer(X, student, teacher_logits=asked.teacher_logits, teacher_features=asked.teacher_features)
+    assert len(calls) == 1
+    assert torch.equal(given.logits, asked.logits)
+    assert torch.equal(given.features, asked.features)
+    assert given.teacher_logits is asked.teacher_logits
+    assert given.teacher_features is asked.teacher_features

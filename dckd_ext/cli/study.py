@@ -5,27 +5,41 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from dckd_ext.study import read_study, run_study
+from dckd_ext.study import read_study, run_study, write_summary
 
 
-def study(file: str, dataset_dir: str, out: str, jobs: int = 1, devices: str | tuple[str, ...] = ()) -> None:
-    """Do the runs of a study that are not done yet.
+def study(
+    file: str,
+    dataset_dir: str = "",
+    out: str = "",
+    jobs: int = 1,
+    devices: str | tuple[str, ...] = (),
+    summary_only: bool = False,
+) -> None:
+    """Do the runs of a study that are not done yet, and sum up in study.md what there is.
 
     Args:
         file: the study, see experiments/studies.
         dataset_dir: folder of the data.
-        out: folder of the results; with the same folder a study continues.
+        out: folder of the results, runs/NAME by default; with the same folder a study continues.
         jobs: runs at the same time. On a CPU set OMP_NUM_THREADS so that all have a core.
         devices: such as cuda:0,cuda:1, handed out in turn.
+        summary_only: true: no runs, only the tables and curves of those that are done.
 
     Raises:
-        RuntimeError: at the end, when runs failed.
-        ValueError: when the study or the folder is not as it should be.
+        ValueError: when the study or the folder is not as it should be; at the end, when runs failed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    named = devices.split(",") if isinstance(devices, str) else tuple(devices)
+    named = [name for name in devices.split(",") if name] if isinstance(devices, str) else tuple(devices)
     plan = read_study(str(file))
-    failed = run_study(plan, str(dataset_dir), str(out), jobs, named)
+    folder = Path(str(out) or f"runs/{plan.name}")
+    failed = []
+    if not summary_only:
+        if not Path(str(dataset_dir)).is_dir() or not str(dataset_dir):
+            raise ValueError(f"dataset_dir {str(dataset_dir)!r} is no folder: give --dataset_dir")
+        failed = run_study(plan, str(dataset_dir), folder, jobs, named)
+    text = write_summary(folder, plan.name, plan.baselines)
+    print(text.read_text(encoding="utf-8"))
+    print(f"summary: {text.resolve()}")
     if failed:
-        raise RuntimeError(f"{len(failed)} runs failed: {', '.join(spec.name for spec in failed)}")
-    print(f"done: {Path(out).resolve() / 'runs.csv'}")
+        raise ValueError(f"{len(failed)} runs failed: {', '.join(spec.name for spec in failed)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ _POINTS = 100  # of a drawn line; longer series are averaged in blocks
 
 def draw_curves(runs: Sequence[Run]) -> Figure | None:
     """One panel for every logged quantity, one line a run; None if no run has TensorBoard files."""
-    series = {run.name: _read(run) for run in runs}
+    series = {run.name: read_curves(run.folder) for run in runs}
     tags = list(dict.fromkeys(tag for curves in series.values() for tag in curves))
     if not tags:
         return None
@@ -39,12 +40,13 @@ def _draw_panel(panel: Axes, tag: str, series: dict[str, Curves]) -> None:
     panel.legend(fontsize=8)
 
 
-def _read(run: Run) -> Curves:
-    if not any(run.folder.glob("events.out.tfevents.*")):
+def read_curves(folder: Path) -> Curves:
+    """Steps and values of everything that TensorBoard files in a folder hold; nothing without such files."""
+    if not any(folder.glob("events.out.tfevents.*")):
         return {}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run.folder), size_guidance={"scalars": 0})
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return {tag: _arrays(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
 

@@ -31,7 +31,7 @@ def markdown(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison])
     """The tables, headed and explained."""
     parts = [f"# {title}", _about(runs)]
     for heading, table in _tables(runs, comparisons).items():
-        parts += [f"## {heading}", _markdown_table(table)]
+        parts += [f"## {heading}", markdown_table(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,7 +72,8 @@ def _tables(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> dict[str,
     return {**tables, "Cost": cost_table(runs)}
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table, its first row the head, in Markdown."""
     head, *rows = table
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

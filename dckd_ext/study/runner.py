@@ -45,8 +45,8 @@ def run_study(
     Args:
         study: what to run.
         dataset_dir: folder of the data.
-        out: folder of the results: ``runs.csv``, ``scores/RUN.csv`` with the scores of every case, and
-            ``work/``, with logs and weights, which may be deleted.
+        out: folder of the results: ``runs.csv``, ``scores/RUN.csv`` with the scores of every case,
+            ``splits/``, ``pools/``, and ``work/``, with logs, weights and patches, which may be deleted.
         jobs: runs at the same time.
         devices: such as ``cuda:0``, handed out in turn; none: as the config has it.
 
@@ -118,7 +118,14 @@ class _Runner:
             options = {**self.study.options, "val_interval": 1}
             job = {**self.job(spec, device), "kind": "pool", "folder": str(folder), "overlays": []}
             job |= {"draws": self.study.draws, "options": options}
-            return str(folder) if (folder / "pool.json").is_file() or self.start(job) else ""
+            record = self.out / "pools" / f"{name}.json"
+            if not (folder / "pool.json").is_file() or not record.is_file():
+                result = self.start(job)
+                if result is None:
+                    return ""
+                with written_whole(record) as beside:
+                    beside.write_text(json.dumps(result, indent=4), encoding="utf-8")
+            return str(folder)
 
     def job(self, spec: RunSpec, device: str) -> dict[str, Any]:
         """What the process of a run is told."""

@@ -1,0 +1,226 @@
+"""What a study has shown: tables of all arms with paired intervals, and learning curves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dckd_ext.files import written_whole
+from dckd_ext.report.bootstrap import Estimate, bootstrap_seeds_and_cases
+from dckd_ext.report.curves import read_curves
+from dckd_ext.report.page import markdown_table
+from dckd_ext.report.runs import read_run
+from dckd_ext.report.tables import Table
+from dckd_ext.study.runner import TABLE, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Scores", "read_scores", "write_summary"]
+
+CURVES = "curves.csv"
+_CURVE = "val_mean_dice"
+Row = Mapping[str, str]
+
+
+class Scores:
+    """Scores of one arm of one student: for each column an array (seeds, cases of all folds).
+
+    Args:
+        rows: lines of ``runs.csv`` of the arm.
+        out: folder of the study.
+
+    Raises:
+        ValueError: when a fold lacks a seed that another has.
+    """
+
+    def __init__(self, rows: Sequence[Row], out: Path) -> None:
+        self.rows = rows
+        self.seeds = sorted({int(row["seed"]) for row in rows})
+        folds = sorted({int(row["fold"]) for row in rows})
+        runs = {(int(row["seed"]), int(row["fold"])): row for row in rows}
+        if missing := [(s, f) for s in self.seeds for f in folds if (s, f) not in runs]:
+            raise ValueError(f"{out / TABLE}: {rows[0]['arm']} lacks the runs (seed, fold) {missing}")
+        read = {key: read_run(f"run={out / row['scores']}") for key, row in runs.items()}
+        first = next(iter(read.values()))
+        self.classes = first.classes
+        self.cases = [case for fold in folds for case in read[self.seeds[0], fold].cases]
+        self.columns = {
+            name: np.array([np.concatenate([read[s, f].scores[name] for f in folds]) for s in self.seeds])
+            for name in first.scores
+        }
+
+    def mean(self, column: str) -> float:
+        """Mean of a column of ``runs.csv`` over the runs."""
+        return float(np.mean([float(row[column]) for row in self.rows]))
+
+
+def read_scores(out: Path) -> dict[tuple[str, str], Scores]:
+    """Scores by student and arm, in the order of ``runs.csv``; arms are compared on the seeds that all have.
+
+    Raises:
+        FileNotFoundError: when there is no finished run.
+    """
+    rows = read_table(out / TABLE)
+    if not rows:
+        raise FileNotFoundError(f"{out / TABLE} has no finished run")
+    keys = list(dict.fromkeys((row["student"], row["arm"]) for row in rows))
+    return {key: Scores([row for row in rows if (row["student"], row["arm"]) == key], out) for key in keys}
+
+
+def write_summary(out: str | Path, title: str, baselines: Sequence[str] = ()) -> Path:
+    """Write ``study.md``, ``curves.csv`` and ``curves.png`` into the folder of a study.
+
+    Args:
+        out: folder of the study.
+        title: heading.
+        baselines: arms that every other is compared with.
+
+    Returns:
+        The path of ``study.md``.
+    """
+    out = Path(out)
+    scores = read_scores(out)
+    parts = [f"# {title}", _about(scores)]
+    for student in dict.fromkeys(student for student, _ in scores):
+        arms = {arm: found for (name, arm), found in scores.items() if name == student}
+        parts += [f"## {student}", markdown_table(_score_table(arms))]
+        parts += [f"Paired differences, {student}:", markdown_table(_difference_table(arms, baselines))]
+        parts += [f"Cost, {student}:", markdown_table(_cost_table(arms))]
+    parts += _about_pools(out)
+    curves = _curves(out)
+    if curves:
+        _write_curves(out, curves)
+        parts.append("![Mean Dice on the validation cases during training, mean over seeds](curves.png)")
+    with written_whole(out / "study.md") as beside:
+        beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return out / "study.md"
+
+
+def _about(scores: Mapping[tuple[str, str], Scores]) -> str:
+    first = next(iter(scores.values()))
+    return (
+        f"{len(first.cases)} cases. In brackets 95 % bootstrap intervals that draw seeds and cases anew. "
+        "HD95 is the 95th percentile of the surface distance, in mm: lower is better."
+    )
+
+
+def _about_pools(out: Path) -> list[str]:
+    """Size of the pools of patches, and what a run would have spent on the teacher without them."""
+    pools = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("pools/*.json"))]
+    if not pools:
+        return []
+    size, seconds, teacher = (
+        sum(pool[key] for pool in pools) for key in ("bytes", "seconds", "teacher_seconds")
+    )
+    patches = sum(pool["cases"] * pool["draws"] for pool in pools)
+    return [
+        "All arms of a seed trained on the same pool of patches, with the teacher's answers. "
+        f"{len(pools)} pools: {patches} patches, {size / 2**30:.1f} GB, drawn in {seconds:.0f} s, of which "
+        f"the teacher took {teacher:.0f} s: {1000 * teacher / patches:.0f} ms a patch, which a distilled run "
+        "would else spend at every step on every patch of its batch, on top of the step above."
+    ]
+
+
+def _score_table(arms: Mapping[str, Scores]) -> Table:
+    classes = next(iter(arms.values())).classes
+    columns = ["dice_mean", *(f"dice_{name}" for name in classes if len(classes) > 1), "hd95_mean"]
+    head = ["arm", "seeds", "Dice mean", *(f"Dice {name}" for name in classes if len(classes) > 1)]
+    rows = []
+    for arm, found in arms.items():
+        cells = [_cell(bootstrap_seeds_and_cases(found.columns[column]), column) for column in columns]
+        rows.append([arm, str(len(found.seeds)), *cells])
+    return [[*head, "HD95 mean, mm"], *rows]
+
+
+def _difference_table(arms: Mapping[str, Scores], baselines: Sequence[str]) -> Table:
+    head = ["difference", "Dice mean", "HD95 mean, mm", "seeds with higher Dice"]
+    pairs = [(arm, base) for base in baselines if base in arms for arm in arms if arm != base]
+    return [head, *(_difference_row(arm, base, arms) for arm, base in pairs)]
+
+
+def _difference_row(arm: str, base: str, arms: Mapping[str, Scores]) -> list[str]:
+    one, other = arms[arm], arms[base]
+    if one.cases != other.cases:
+        raise ValueError(f"{arm} and {base} were not scored on the same cases")
+    seeds = [seed for seed in one.seeds if seed in other.seeds]
+    cells, better = [], 0
+    for column in ("dice_mean", "hd95_mean"):
+        of_one, of_other = (
+            found.columns[column][[found.seeds.index(seed) for seed in seeds]] for found in (one, other)
+        )
+        cells.append(_cell(bootstrap_seeds_and_cases(of_one - of_other), column, "+"))
+        if column == "dice_mean":
+            better = int((of_one.mean(1) > of_other.mean(1)).sum())
+    return [f"{arm} - {base}", *cells, f"{better} of {len(seeds)}"]
+
+
+def _cost_table(arms: Mapping[str, Scores]) -> Table:
+    head = ["arm", "steps", "ms a step", "loader, ms a step", "peak MB", "training s", "trained on"]
+    return [head, *(_cost_row(arm, found) for arm, found in arms.items())]
+
+
+def _cost_row(arm: str, found: Scores) -> list[str]:
+    row = found.rows[0]
+    times = [f"{1000 * found.mean(name):.0f}" for name in ("step_seconds", "loader_seconds")]
+    rest = [f"{found.mean(name):.0f}" for name in ("peak_mb", "train_seconds")]
+    return [arm, row["steps"], *times, *rest, f"{row['device']}, {row['threads']} threads"]
+
+
+def _cell(estimate: Estimate, column: str, sign: str = "") -> str:
+    digits = 4 if column.startswith("dice") else 2
+    mean, low, high = (f"{number:{sign}.{digits}f}" for number in estimate)
+    return f"{mean} [{low}, {high}]"
+
+
+def _curves(out: Path) -> list[dict[str, str]]:
+    """Validation scores of all runs: from their logs where those are there, else as saved before."""
+    saved = read_table(out / CURVES)
+    known = {row["run"] for row in read_table(out / TABLE)}
+    found = []
+    for run in sorted(known):
+        epochs, dice = read_curves(out / "work" / run).get(_CURVE, ((), ()))
+        fresh = [
+            {"run": run, "epoch": str(int(epoch)), "dice": f"{value:.5f}"}
+            for epoch, value in zip(epochs, dice, strict=True)
+        ]
+        found += fresh or [row for row in saved if row["run"] == run]
+    return found
+
+
+def _write_curves(out: Path, curves: Sequence[Mapping[str, str]]) -> None:
+    with written_whole(out / CURVES) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ("run", "epoch", "dice"), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(curves)
+    with written_whole(out / "curves.png") as beside:
+        _draw_curves(read_table(out / TABLE), curves).savefig(beside, dpi=120)
+
+
+def _draw_curves(rows: Sequence[Row], curves: Sequence[Mapping[str, str]]) -> Figure:
+    """One panel a student, one line an arm: the mean over its runs."""
+    from matplotlib.figure import Figure
+
+    arms = {row["run"]: row["arm"] for row in rows}
+    students = {row["run"]: row["student"] for row in rows}
+    shown = list(dict.fromkeys(students.values()))
+    figure = Figure(figsize=(6 * len(shown), 4), layout="constrained")
+    for number, student in enumerate(shown, start=1):
+        panel = figure.add_subplot(1, len(shown), number)
+        for arm in dict.fromkeys(arms.values()):
+            points: dict[int, list[float]] = {}
+            for point in curves:
+                if (students.get(point["run"]), arms.get(point["run"])) == (student, arm):
+                    points.setdefault(int(point["epoch"]), []).append(float(point["dice"]))
+            if points:
+                epochs = sorted(points)
+                panel.plot(epochs, [np.mean(points[epoch]) for epoch in epochs], marker=".", label=arm)
+        panel.set(title=student, xlabel="epoch", ylabel="mean Dice, validation")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    return figure

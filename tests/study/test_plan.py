@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from dckd_ext.study import read_study
+from tests.study.examples import ARMS, write_study
+
+
+def test_every_combination_is_one_run_and_arms_of_a_seed_stand_together(tmp_path: Path):
+    study = read_study(write_study(tmp_path, seeds=[3, 5], folds=[0, 2]))
+    runs = [(run.fold, run.seed, run.student, run.arm) for run in study.runs()]
+    assert runs == list(itertools.product([0, 2], [3, 5], ["unet"], ["plain", "kd"]))
+    assert len({run.name for run in study.runs()}) == len(runs)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("seed: 1")
+    arms = {"mine": "mine.yaml", "longer": {"overlays": ["mine.yaml"], "options": {"epochs": 9}}, "bare": {}}
+    study = read_study(write_study(tmp_path, arms=arms))
+    assert study.arms["mine"].overlays == (tmp_path / "mine.yaml",)
+    assert study.arms["longer"].options == {"epochs": 9}
+    assert study.arms["bare"].overlays == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"sedes": [0]}, r"unknown keys \['sedes'\]"),
+        ({"arms": {}}, "'arms' should map names to files"),
+        ({"arms": {"a": {"overlay": "x"}}}, r"arm 'a' has unknown keys \['overlay'\]"),
+        ({"seeds": []}, "'seeds' should be a list of whole numbers"),
+        ({"seeds": [1, 1]}, "'seeds' names a number twice"),
+        ({"folds": "0"}, "'folds' should be a list of whole numbers"),
+        ({"draws": 0}, "'draws' should be a whole number above 0 or null"),
+        ({"train_cases": 2.5}, "'train_cases' should be a whole number"),
+        ({"baselines": ["dckd"]}, r"baselines \['dckd'\] are not among the arms"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, changes: dict, text: str):
+    file = write_study(tmp_path, **changes)
+    with pytest.raises(ValueError, match=text) as caught:
+        read_study(file)
+    assert str(file) in str(caught.value)
+
+
+def test_missing_files_and_keys_are_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=re.escape("arms#x names")):
+        read_study(write_study(tmp_path, arms={"x": "absent.yaml"}))
+    with pytest.raises(FileNotFoundError, match="students#unet names"):
+        read_study(write_study(tmp_path, students={"unet": "absent"}))
+    file = tmp_path / "half.yaml"
+    file.write_text("name: x")
+    with pytest.raises(ValueError, match=r"lacks the keys.*'arms'"):
+        read_study(file)
+    file.write_text("- x")
+    with pytest.raises(ValueError, match="expected a mapping, found list"):
+        read_study(file)
+
+
+@pytest.mark.parametrize("file", sorted((ARMS.parent / "studies").glob("*.yaml")), ids=lambda file: file.stem)
+def test_shipped_studies_can_be_read(file: Path):
+    study = read_study(file)
+    assert study.runs()
+    assert {"plain"} <= set(study.arms)
+    ours = [run for run in study.runs() if run.arm == "dckd"]
+    for arm in study.arms:
+        assert len(ours) >= len([run for run in study.runs() if run.arm == arm])

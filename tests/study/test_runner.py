@@ -1,0 +1,118 @@
+"""Whole studies on small volumes, each run in its own process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dckd_ext.study import read_study, run_study
+from tests.conftest import BUNDLES
+from tests.study.examples import ARMS, small_options, write_study
+
+
+def small_study(folder: Path, teacher_weights: Path, **changes):
+    changes = {"options": small_options(), "seeds": [0], "train_cases": 3, "draws": 2, **changes}
+    return write_study(folder, teacher_weights={0: str(teacher_weights)}, **changes)
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with open(out / "runs.csv", newline="") as lines:
+        return {row["run"]: row for row in csv.DictReader(lines)}
+
+
+@pytest.fixture
+def bundle_with_split(tmp_path: Path, msd: Path) -> Path:
+    """The shipped split file does not list the small volumes, so a copy of the bundle has theirs."""
+    copy = tmp_path / "hippocampus_distillation"
+    shutil.copytree(BUNDLES / "hippocampus_distillation", copy)
+    shutil.copy(msd / "splits.json", copy / "configs" / "splits.json")
+    return copy
+
+
+@pytest.mark.slow
+def test_a_study_runs_continues_and_sums_up(
+    tmp_path: Path, msd: Path, teacher_weights: Path, bundle_with_split: Path
+):
+    file = small_study(tmp_path, teacher_weights, workflow=str(bundle_with_split))
+    out = tmp_path / "out"
+    assert run_study(read_study(file), msd, out) == []
+    lines = table(out)
+    assert set(lines) == {"unet-plain-fold0-seed0", "unet-kd-fold0-seed0"}
+    for line in lines.values():
+        assert (out / line["scores"]).is_file()
+        assert int(line["steps"]) == 2  # three cases, batches of two, the rest dropped, two epochs
+        assert 0 <= float(line["dice_mean"]) <= 1
+        assert float(line["step_seconds"]) > 0
+    split = json.loads((out / "splits" / "fold0-seed0.json").read_text())
+    assert len(split["folds"][1]) == 3
+    # another seed: the finished runs are left alone, the new one is added
+    before = (out / "work" / "unet-kd-fold0-seed0" / "model.pt").stat().st_mtime_ns
+    more = small_study(
+        tmp_path,
+        teacher_weights,
+        workflow=str(bundle_with_split),
+        arms={"kd": str(ARMS / "logits.yaml")},
+        seeds=[0, 1],
+    )
+    assert run_study(read_study(more), msd, out, jobs=2) == []
+    assert set(table(out)) == {*lines, "unet-kd-fold0-seed1"}
+    assert (out / "work" / "unet-kd-fold0-seed0" / "model.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_killed_study_continues(tmp_path: Path, msd: Path, teacher_weights: Path, bundle_with_split: Path):
+    options = small_options(epochs=30, val_interval=30)
+    arms = {"kd": str(ARMS / "logits.yaml")}
+    file = small_study(tmp_path, teacher_weights, workflow=str(bundle_with_split), options=options, arms=arms)
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from dckd_ext.cli import main; main()", "study", str(file)]
+    command += ["--dataset_dir", str(msd), "--out", str(out)]
+    study = subprocess.Popen(command, start_new_session=True)
+    checkpoint = out / "work" / "unet-kd-fold0-seed0" / "resume.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(study.pid, signal.SIGKILL)
+    study.wait()
+    assert checkpoint.is_file()
+    assert not (out / "runs.csv").is_file()
+    subprocess.run(command, check=True)
+    log = (out / "work" / "unet-kd-fold0-seed0" / "log.txt").read_text()
+    assert "continuing" in log.lower() or "resum" in log.lower()
+    assert int(table(out)["unet-kd-fold0-seed0"]["steps"]) == 30
+    assert (out / "study.md").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_does_not_stop_the_others(
+    tmp_path: Path, msd: Path, teacher_weights: Path, bundle_with_split: Path
+):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("loss_def#terms#logits#weight: -1")
+    arms = {"wrong": str(wrong), "plain": str(ARMS / "plain.yaml")}
+    file = small_study(tmp_path, teacher_weights, workflow=str(bundle_with_split), arms=arms, draws=None)
+    failed = run_study(read_study(file), msd, tmp_path / "out")
+    assert [spec.arm for spec in failed] == ["wrong"]
+    assert list(table(tmp_path / "out")) == ["unet-plain-fold0-seed0"]
+    log = (tmp_path / "out" / "work" / failed[0].name / "log.txt").read_text()
+    assert "weight of a term must not be negative" in log
+
+
+def test_a_changed_configuration_is_refused(tmp_path: Path, msd: Path):
+    study = read_study(write_study(tmp_path, seeds=[0], arms={"plain": str(ARMS / "plain.yaml")}))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "runs.csv").write_text("run,config\nunet-plain-fold0-seed0,abc\n")
+    with pytest.raises(
+        ValueError, match=r"unet-plain-fold0-seed0 was run with another configuration \(abc, now "
+    ):
+        run_study(study, msd, out)
