@@ -24,7 +24,17 @@ import nibabel
 import numpy as np
 import onnxruntime
 
-__all__ = ["FORMAT", "KEY", "load_model", "main", "predict", "segment", "weights_hash"]
+__all__ = [
+    "FORMAT",
+    "KEY",
+    "load_model",
+    "main",
+    "predict",
+    "prepare",
+    "read_settings",
+    "segment",
+    "weights_hash",
+]
 
 KEY = "dckd"
 """Of the settings (JSON) among the metadata of the ONNX file."""
@@ -118,21 +128,22 @@ def load_model(file: str | Path, threads: int = 0) -> tuple[Callable[[Array], Ar
         ValueError: when it cannot be read, holds no settings or those of another format, or was exported from
             other weights than the model.pt beside it.
     """
-    file = Path(file)
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no network at {file}: make it with `dckd export BUNDLE`")
-    if threads < 0:
-        raise ValueError(f"threads: expected 0 (one a core) or more, found {threads}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own types
-        raise ValueError(f"{file}: cannot be read as an ONNX network: {error}") from error
-    settings = _settings(file, session.get_modelmeta().custom_metadata_map)
+    session = _session(Path(file), threads)
+    settings = _settings(Path(file), session)
+    weights = Path(file).with_name("model.pt")
+    if weights.is_file() and weights_hash(weights) != settings["weights_sha256"]:
+        raise ValueError(f"{file}: was exported from other weights than {weights}: run `dckd export BUNDLE`")
     name = session.get_inputs()[0].name
     return lambda windows: session.run(None, {name: windows})[0], settings
+
+
+def read_settings(file: str | Path) -> dict[str, Any]:
+    """Read the settings of a network.
+
+    Raises:
+        FileNotFoundError: as `load_model`, and ValueError too.
+    """
+    return _settings(Path(file), _session(Path(file), 1))
 
 
 def segment(
@@ -152,17 +163,29 @@ def segment(
         FileNotFoundError: when the file does not exist.
         ValueError: when it is not what the network takes; says what was found and what is expected.
     """
+    voxels, affine, undo = prepare(path, settings)
+    mask = _sliding_window(voxels, network, **settings["window"])
+    for back in reversed(undo):
+        mask = back(mask)
+    return mask, affine
+
+
+def prepare(path: Path, settings: Mapping[str, Any]) -> tuple[Array, Array, list[Undo]]:
+    """Read one volume and bring it into the form that the network takes.
+
+    Returns:
+        The volume, float32, `CXYZ`; the affine of the file; and what brings a mask back, the last one first.
+
+    Raises:
+        FileNotFoundError: as `segment`, and ValueError too.
+    """
     voxels, native = _read(path, settings["channels"], **settings["read"])
-    affine = native
-    undo = []
+    affine, undo = native, []
     for step in settings["steps"]:
         options = {key: value for key, value in step.items() if key != "step"}
         voxels, affine, back = _STEPS[step["step"]](voxels, affine, **options)
         undo.append(back)
-    mask = _sliding_window(voxels, network, **settings["window"])
-    for back in reversed(undo):
-        mask = back(mask)
-    return mask, native
+    return voxels, native, undo
 
 
 def weights_hash(file: Path) -> str:
@@ -194,22 +217,34 @@ def _masks(inputs: Sequence[str | Path], out: Path) -> dict[Path, Path]:
     return masks
 
 
-def _settings(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _session(file: Path, threads: int) -> Any:
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no network at {file}: make it with `dckd export BUNDLE`")
+    if threads < 0:
+        raise ValueError(f"threads: expected 0 (one a core) or more, found {threads}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own types
+        raise ValueError(f"{file}: cannot be read as an ONNX network: {error}") from error
+
+
+def _settings(file: Path, session: Any) -> dict[str, Any]:
+    metadata = session.get_modelmeta().custom_metadata_map
     if KEY not in metadata:
         raise ValueError(
             f"{file}: has no settings, its metadata has the keys {sorted(metadata)}, expected {KEY!r} from "
             "`dckd export BUNDLE`"
         )
     settings: dict[str, Any] = json.loads(metadata[KEY])
-    unknown = {step["step"] for step in settings.get("steps", [])} - _STEPS.keys()
+    unknown = sorted({step["step"] for step in settings.get("steps", [])} - _STEPS.keys())
     if settings.get("format") != FORMAT or unknown:
         raise ValueError(
-            f"{file}: has settings of format {settings.get('format')} {sorted(unknown) or ''}, expected "
-            f"{FORMAT}: use the predict.py that was exported with it"
+            f"{file}: has settings of format {settings.get('format')}{unknown or ''}, expected {FORMAT}: use "
+            "the predict.py that was exported with it"
         )
-    weights = file.with_name("model.pt")
-    if weights.is_file() and weights_hash(weights) != settings["weights_sha256"]:
-        raise ValueError(f"{file}: was exported from other weights than {weights}: run `dckd export BUNDLE`")
     return settings
 
 
@@ -277,8 +312,10 @@ def _read_nrrd(path: Path, placeholder: Sequence[float] | None) -> tuple[Array, 
     spacing = np.linalg.norm(directions, axis=1)
     stated = spacing.shape == (3,) and np.isfinite(spacing).all() and spacing.all()
     if placeholder is not None:  # the order of the array is the geometry
-        ones = not stated or np.allclose(spacing, 1)
-        return voxels, np.diag([*(placeholder if ones else spacing), 1.0])
+        if not stated or np.allclose(spacing, 1):
+            print(f"{path}: the header states no spacing, taken as {_mm(placeholder)}", file=sys.stderr)
+            spacing = np.asarray(placeholder)
+        return voxels, np.diag([*spacing, 1.0])
     if not stated:
         raise ValueError("the NRRD header states no spacing")
     space = header.get("space", "left-posterior-superior")

@@ -2,8 +2,8 @@
 
     python experiments/export_parity.py DATA [--cases 20] [--out docs/results/hippocampus/export_parity.json]
 
-DATA is Task04_Hippocampus of the Medical Segmentation Decathlon. For every bundle: the greatest difference of
-logits from those of the bundle's network, of TorchScript and ONNX, at five sizes of noise and on whole volumes;
+DATA is Task04_Hippocampus of the Medical Segmentation Decathlon. For every bundle: the greatest difference
+between its network's logits and those of TorchScript and ONNX, on noise of five sizes and on whole volumes;
 and Dice between the masks of the bundle's inference config and of `dckd predict`.
 """
 
@@ -24,7 +24,7 @@ from monai.bundle import create_workflow
 
 from dckd_ext import predict
 from dckd_ext.data import msd_datalist
-from dckd_ext.export import differences, export_bundle
+from dckd_ext.export import export_bundle
 from dckd_ext.export.networks import read_torchscript
 from dckd_ext.files import written_whole
 from dckd_ext.networks import load_weights
@@ -67,7 +67,8 @@ def compare(bundle: Path, images: list[Path]) -> dict[str, Any]:
         if failed:
             raise RuntimeError(f"predict failed for {failed}")
         names = sorted(file.name for file in (out / "bundle").iterdir())
-        masks = [[np.asarray(nibabel.load(out / d / n).dataobj) for d in ("bundle", "exported")] for n in names]
+        folders = (out / "bundle", out / "exported")
+        masks = [[np.asarray(nibabel.load(folder / name).dataobj) for folder in folders] for name in names]
         return {
             "max_logit_difference": {
                 name: {
@@ -97,24 +98,30 @@ def _run_bundle(bundle: Path, images: list[Path], out: Path) -> None:
 
 
 def _on_volumes(bundle: Path, out: Path, name: str, images: list[Path]) -> list[float]:
-    """Greatest difference on each volume, as the network sees it, whole and padded to what ONNX takes."""
+    """Greatest difference on each whole volume, padded to a size that ONNX takes."""
     network = student_network(bundle)
     load_weights(network, bundle / "models" / "model.pt")
     network.float().eval()
-    run_onnx, settings = predict.load_model(out / "models" / "model.onnx", 1)
+    onnx, settings = predict.load_model(out / "models" / "model.onnx", 1)
     script, _ = read_torchscript(out / "models" / "model.ts")
-    found = []
-    for image in images:
-        seen: list[np.ndarray] = []
+    run = script if name == "model.ts" else lambda image: torch.from_numpy(onnx(image.numpy()))
+    return [
+        _difference(network, run, predict.prepare(image, settings)[0], settings["size_step"])
+        for image in images
+    ]
 
-        def whole(window: np.ndarray) -> np.ndarray:
-            seen.append(window)
-            return window
 
-        _, _, shape = _preprocessed(image, settings)
-        predict.segment(image, whole, {**settings, "window": {"roi_size": shape, "overlap": 0.0}})
-        run = script if name == "model.ts" else lambda x: torch.from_numpy(run_onnx(x.numpy()))
-        volume = torch.from_numpy(seen[0])
-        with torch.inference_mode():
-            found.append(float((run(volume) - network(volume)).abs().max()))
-    return found
+def _difference(network: Any, run: Any, voxels: np.ndarray, step: list[int]) -> float:
+    gaps = [-edge % multiple for edge, multiple in zip(voxels.shape[1:], step, strict=True)]
+    image = torch.from_numpy(np.pad(voxels, [(0, 0), *((0, gap) for gap in gaps)], mode="edge")[None])
+    with torch.inference_mode():
+        return float((run(image) - network(image)).abs().max())
+
+
+def _dice(one: np.ndarray, two: np.ndarray, number: int) -> float:
+    both = np.count_nonzero(one == number) + np.count_nonzero(two == number)
+    return 2 * np.count_nonzero((one == number) & (two == number)) / both if both else 1.0
+
+
+if __name__ == "__main__":
+    main()

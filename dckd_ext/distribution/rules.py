@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from .contents import file_problems, is_distillation
+from .exports import export_problems
 from .metadata import metadata_problems
 from .weights import network_problems
 
@@ -35,5 +36,5 @@ def violations(bundle: str | PathLike[str]) -> list[str]:
         raise FileNotFoundError(f"No bundle folder at {root}.")
     problems = [*file_problems(root), *metadata_problems(root)]
     if not is_distillation(root):
-        problems += network_problems(root)
+        problems += [*network_problems(root), *export_problems(root)]
     return problems

@@ -1,0 +1,101 @@
+"""Exported networks give the bundle's logits at any size that they say they take."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from monai.networks.nets import BasicUNet
+
+from dckd_ext.export import differences, write_onnx
+from dckd_ext.export.networks import size_step
+from dckd_ext.networks import HRNet3D, load_weights
+from dckd_ext.teachers import student_network
+
+Exported = Callable[..., Path]
+STUDENTS = [
+    (kind, family) for family in ("hippocampus", "abus") for kind in ("unet_student", "hrnet_student")
+]
+ODD = [(1, 33, 51, 35), (2, 17, 40, 29), (1, 49, 16, 23)]
+EVEN = [(1, 32, 48, 32), (3, 16, 64, 32)]
+
+
+def network_of(root: Path) -> torch.nn.Module:
+    network = student_network(root)
+    load_weights(network, root / "models" / "model.pt")
+    return network.eval()
+
+
+def image(size: tuple[int, ...]) -> torch.Tensor:
+    return torch.randn(size[0], 1, *size[1:], generator=torch.Generator().manual_seed(sum(size)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "family"), STUDENTS)
+def test_torchscript_at_five_sizes(kind: str, family: str, exported: Exported):
+    root = exported(kind, family)
+    network, script = network_of(root), torch.jit.load(root / "models" / "model.ts")
+    for size in ODD + EVEN:
+        with torch.inference_mode():
+            torch.testing.assert_close(script(image(size)), network(image(size)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "family"), STUDENTS)
+def test_onnx_at_five_sizes(kind: str, family: str, exported: Exported):
+    """HR-Net takes odd sizes as they are; images for the U-Net are padded outside, at the far edges."""
+    root = exported(kind, family)
+    network = network_of(root)
+    session = onnxruntime.InferenceSession(root / "models" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 1, "x", "y", "z"]
+    for size in ODD + EVEN:
+        x = image(size)
+        if kind == "unet_student":
+            x = torch.from_numpy(
+                np.pad(x.numpy(), [(0, 0), (0, 0), *((0, -edge % 16) for edge in size[1:])], mode="edge")
+            )
+        with torch.inference_mode():
+            expected = network(x).numpy()
+        (found,) = session.run(None, {"image": x.numpy()})
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(1, np.abs(expected).max()))
+
+
+def test_differences_are_those_of_the_logits():
+    """Against a network whose logits are off by a known amount at one voxel of one size."""
+    network = torch.nn.Conv3d(1, 2, 3, padding=1)
+
+    def off(x: torch.Tensor) -> torch.Tensor:
+        logits = network(x).clone()
+        if x.shape[-1] == 40:  # 33 padded to a multiple of 8
+            logits[0, 1, 0, 0, 32] += 100.0
+        return logits
+
+    rows = differences(network, off, 1, (4, 4, 8), [(1, 8, 8, 8), (2, 5, 6, 33)])
+    assert [row["padded"] for row in rows] == [[8, 8, 8], [8, 8, 40]]
+    assert rows[0]["max_difference"] == 0
+    assert rows[1]["max_difference"] == pytest.approx(100, abs=1e-3)
+    assert 0 < rows[1]["classes_differing"] <= 1 / (2 * 5 * 6 * 33)
+    beyond = differences(network, off, 1, (4, 4, 8), [(1, 5, 6, 34)])  # what was padded is cropped
+    assert beyond[0]["max_difference"] == pytest.approx(100, abs=1e-3)
+
+
+def test_steps_of_sizes():
+    unet = BasicUNet(3, 1, 2, (2, 2, 2, 2, 2, 2))
+    assert size_step(unet, [32, 48, 96]) == [16, 16, 16]
+    assert size_step(HRNet3D(1, 2, 2, (1,), 1, (2, 4)), [33, 48, 31]) == [1, 1, 1]
+    assert size_step(torch.nn.Conv3d(1, 2, 1), [33, 48, 31]) == [33, 48, 31]
+    with pytest.raises(ValueError, match=r"Windows of \[32, 40, 32\] .* BasicUNet takes multiples of \[16"):
+        size_step(unet, [32, 40, 32])
+
+
+def test_settings_travel_in_the_file(tmp_path: Path):
+    from dckd_ext.predict import KEY
+
+    file = tmp_path / "model.onnx"
+    write_onnx(torch.nn.Conv3d(1, 2, 1), file, 1, [4, 4, 4], {"classes": ["Häm", "b"]})
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    import json
+
+    assert json.loads(session.get_modelmeta().custom_metadata_map[KEY]) == {"classes": ["Häm", "b"]}
