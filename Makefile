@@ -10,15 +10,24 @@ TORCH_INDEX ?=
 DATA ?=
 # More arguments for `make bench`, for example BENCH="--runtime onnxruntime --threads 2"
 BENCH ?=
+# For `make label`: the folder of volumes (an empty one by default, to upload to), the bundles, the port
+STUDIES ?=
+BUNDLES ?= $(patsubst %/models/model.pt,%,$(wildcard bundles/*_student_segmentation/models/model.pt))
+PORT ?= 8000
 VENV ?= .venv
 STAMP := $(VENV)/.installed
+VENV_LABEL ?= .venv-label
+STAMP_LABEL := $(VENV_LABEL)/.installed
 
-.PHONY: help venv demo test lint bench release clean
+.PHONY: help venv demo test test-label lint bench release label clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
 	@echo "make demo DATA=DIR    the same on real hippocampus volumes"
+	@echo "make label            the students in MONAI Label on http://127.0.0.1:8000, in an environment of its own"
+	@echo "                      STUDIES=DIR: your volumes; PORT=8000; BUNDLES=...: others than bundles/*_student_*"
 	@echo "make test             linters, types and all tests"
+	@echo "make test-label       the tests against a real MONAI Label server alone"
 	@echo "make lint             linters and types alone"
 	@echo "make bench            seconds and memory on whole ABUS volumes, in runs/bench: long, on an idle machine"
 	@echo "make release          all bundles with weights, checked and packed into runs/release"
@@ -47,7 +56,12 @@ lint: $(STAMP)
 # one thread: small volumes gain nothing from more, and threads that fight over cores cost much
 test: lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow"
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow --ignore tests/label
+	$(MAKE) test-label
+
+test-label: $(STAMP) $(STAMP_LABEL)
+	OMP_NUM_THREADS=1 DCKD_LABEL_PYTHON="$(abspath $(VENV_LABEL))/bin/python" \
+		$(VENV)/bin/python -m pytest tests/label
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m tests.benchmarks.whole_volume --output runs/bench $(BENCH)
@@ -55,5 +69,14 @@ bench: $(STAMP)
 release: $(STAMP)
 	$(VENV)/bin/dckd pack $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt)) --out runs/release
 
+# a second environment, since MONAI Label needs older packages than the tree is tested with
+$(STAMP_LABEL): label/install.sh label/requirements.txt label/constraints.txt constraints.txt pyproject.toml
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" label/install.sh $(VENV_LABEL) $(TORCH_INDEX)
+	touch $@
+
+label: $(STAMP_LABEL)
+	$(if $(STUDIES),,mkdir -p runs/label/studies)
+	$(VENV_LABEL)/bin/python label/serve.py $(BUNDLES) --studies "$(or $(STUDIES),runs/label/studies)" --port $(PORT)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
+	rm -rf $(VENV) $(VENV_LABEL) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
