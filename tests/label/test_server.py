@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
+import nrrd
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ import torch
 from dckd_ext.networks import load_weights
 from dckd_ext.teachers import student_network
 from tests.conftest import write_volume
-from tests.label.conftest import ABUS, PYTHON, STUDENTS, Server, dckd, own_masks
+from tests.label.conftest import ABUS, PYTHON, STUDENTS, Server, dckd, own_masks, run
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,6 +97,34 @@ def test_an_upload(server: Server, tmp_path: Path):
     (tmp_path / "mask.nii.gz").write_bytes(content)
     by_name = server.client.infer(UNET, "oblique", tmp_path / "by_name.nii.gz")
     np.testing.assert_array_equal(voxels(tmp_path / "mask.nii.gz"), voxels(by_name))
+
+
+def test_with_the_client_of_3d_slicer(server: Server, tmp_path: Path):
+    """MONAI Label's own client, with the options of its extension for 3D Slicer: the answer is NRRD."""
+    script = (
+        "import json, sys; from monailabel.client import MONAILabelClient\n"
+        "url, folder, model, volume = sys.argv[1:]\n"
+        "client = MONAILabelClient(url, folder)\n"
+        "options = client.info()['models'][model]['config']\n"
+        "options = {key: value[0] if isinstance(value, list) else value for key, value in options.items()}\n"
+        "options |= {'result_extension': '.nrrd', 'result_dtype': 'uint8'}\n"
+        "session = client.create_session(volume)['session_id']\n"
+        "file, params = client.infer(model, '', options, session_id=session)\n"
+        "print(json.dumps([file, params['label_names']]))"
+    )
+    volume = server.volumes / "oblique.nii.gz"
+    printed = run(PYTHON, "-c", script, server.client.url, tmp_path, UNET, volume)
+    file, labels = json.loads(printed.splitlines()[-1])
+    assert labels == {"anterior": 1, "posterior": 2}
+    mask, header = nrrd.read(file)
+    expected = server.client.infer(UNET, "oblique", tmp_path / "expected.nii.gz")
+    np.testing.assert_array_equal(mask, voxels(expected))
+    assert mask.dtype == np.uint8
+    affine = nib.nifti1.load(volume).affine
+    to_ras = np.diag([-1, -1, 1])
+    assert header["space"] == "left-posterior-superior"
+    np.testing.assert_allclose(to_ras @ header["space directions"].T, affine[:3, :3], atol=1e-5)
+    np.testing.assert_allclose(to_ras @ header["space origin"], affine[:3, 3], atol=1e-5)
 
 
 def test_batch_inference(server: Server, tmp_path: Path):
