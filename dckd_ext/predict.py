@@ -426,7 +426,8 @@ _STEPS: Mapping[str, Callable[..., tuple[Array, Array, Undo]]] = {
 
 
 def _spacings(affine: Array) -> Array:
-    return np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return np.where(edges == 0, 1, edges)
 
 
 def _spacing_grid(shape: Sequence[int], affine: Array, spacing: Array) -> tuple[Array, tuple[int, ...]]:

@@ -34,9 +34,9 @@ def test_nothing_is_written_when_logits_differ(tmp_path: Path, monkeypatch: pyte
 
     def broken(network: torch.nn.Module, *rest: object) -> None:
         with torch.no_grad():
-            network.final_conv.conv.bias[0] += 0.01
+            network.final_conv.bias[0] += 0.01
             write_onnx(network, *rest)
-            network.final_conv.conv.bias[0] -= 0.01
+            network.final_conv.bias[0] -= 0.01
 
     monkeypatch.setattr(module, "write_onnx", broken)
     before = sorted(tmp_path.rglob("*"))
