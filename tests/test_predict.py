@@ -402,3 +402,35 @@ def test_other_weights_beside_it(tmp_path: Path):
     assert found["classes"] == ["background", "bright"]
     with pytest.raises(ValueError, match="threads: expected 0"):
         module.load_model(file, threads=-1)
+
+
+WHOLE_ABUS = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from dckd_ext import predict
+percentiles = {"step": "percentiles", "lower": 0.5, "upper": 99.5, "b_min": 0.0, "b_max": 1.0, "clip": True}
+settings = {
+    "channels": 1,
+    "read": {"dtype": None, "nrrd_spacing": [0.2, 0.073, 0.475674], "max_extent": [200.0, 60.0, 250.0]},
+    "steps": [{"step": "resample", "spacing": [0.4] * 3}, percentiles, {"step": "normalize"}],
+    "window": {"roi_size": [96, 128, 96], "overlap": 0.25},
+}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+mask, _ = predict.segment(Path(sys.argv[1]), lambda x: np.concatenate([0 * x, x], axis=1), settings)
+predict._write(Path(sys.argv[1]).with_name("mask.nii.gz"), mask, np.eye(4))
+print(mask.size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_a_whole_abus_volume(tmp_path: Path):
+    """At most 1 GB and 4 bytes a voxel above the imports, the network's own memory left out."""
+    volume = np.random.default_rng(0).integers(0, 255, (865, 682, 354), np.uint8)
+    nrrd.write(str(tmp_path / "a.nrrd"), volume, compression_level=1)
+    del volume
+    command = [sys.executable, "-c", WHOLE_ABUS, str(tmp_path / "a.nrrd")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    voxels, peak = map(int, done.stdout.split())
+    assert voxels == 865 * 682 * 354
+    assert peak < 1e9 + 4 * voxels

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.runtimes --output runs/bench [--data Task04_Hippocampus]
 
 A window is one call of the network; a volume is `dckd_ext.predict.segment` on speckle of hippocampus size,
-window by window. Repetitions of all runtimes are interleaved, medians are shown. Seconds are those of the CPU,
+window by window. Repetitions of all runtimes are interleaved, medians are shown. Seconds are of the CPU,
 so that other work on the machine counts little. With --data: mean Dice against the labels of the validation
 fold 0 too, and int8, calibrated on training volumes.
 """
