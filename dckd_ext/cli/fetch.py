@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from dckd_ext.distribution import fetch_bundle
@@ -45,4 +46,5 @@ def _next(folder: Path) -> str:
     else:
         run, config, more = "run training", "train", "--dataset_dir DATA"
     config_file = next((folder / "configs").glob(f"{config}.*"), folder / "configs" / f"{config}.yaml")
-    return f"python -m monai.bundle {run} --config_file {config_file} --bundle_root {folder} {more}"
+    places = f"--config_file {shlex.quote(str(config_file))} --bundle_root {shlex.quote(str(folder))}"
+    return f"python -m monai.bundle {run} {places} {more}"

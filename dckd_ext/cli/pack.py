@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from dckd_ext.distribution import pack_bundles
@@ -29,4 +30,4 @@ def pack(*bundles: str, out: str, url: str = "") -> None:
     print(f"\nrelease: {folder} (docs/release.md says what to upload where)")
     if not url:
         print("addresses in it are relative, since --url was not given; MONAI's own tools need whole ones")
-    print(f"try it:  dckd fetch {packed[0].name} --source {folder} --bundle_dir DIR")
+    print(f"try it:  dckd fetch {packed[0].name} --source {shlex.quote(str(folder))} --bundle_dir DIR")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +15,8 @@ __all__ = ["check_paths", "sha256_of", "unpack", "write_zip"]
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first time that a zip file can state
 _MOST = 4 * 2**30  # bytes unpacked; no bundle comes near
+# what zipfile raises for damaged, encrypted and unknown content, by the way of compression
+_BROKEN = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
 
 
 def write_zip(files: Mapping[str, Path], root: str, target: Path) -> None:
@@ -59,7 +63,7 @@ def unpack(file: Path, root: str, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed, target.open("xb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, 2**20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except _BROKEN as error:
         raise ValueError(f"{file} is no whole zip file: {error}") from error
 
 

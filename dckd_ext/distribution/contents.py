@@ -78,8 +78,11 @@ def _missing(root: Path, files: Mapping[str, Path]) -> Iterator[str]:
     for path in ("LICENSE", "configs/metadata.json", "docs/README.md", "docs/data_license.txt"):
         if path not in files or not files[path].stat().st_size:
             yield f"{path}: is missing or empty"
-    if not {"configs/inference.yaml", "configs/inference.json"} & files.keys():
+    inference = sorted({"configs/inference.yaml", "configs/inference.json"} & files.keys())
+    if not inference:
         yield "configs/inference.yaml (or .json): is missing"
+    elif len(inference) > 1:
+        yield f"{' and '.join(inference)}: expected one of them, since tools differ in which they take"
     weights = "models/model.pt"
     if is_distillation(root):
         if weights in files:

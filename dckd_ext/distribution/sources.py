@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -149,12 +150,13 @@ def _remote(url: str, sha256: str, path: str) -> Remote:
 def _read(url: str) -> str:
     try:
         with urlopen(url, timeout=TIMEOUT) as response:
-            content: bytes = response.read(_TEXT_LIMIT)
+            return str(response.read(_TEXT_LIMIT), "utf-8")
     except HTTPError as error:
         raise ValueError(f"{url}: {error}. Expected {_FORMS}.") from error
-    except OSError as error:
+    except (http.client.InvalidURL, UnicodeDecodeError) as error:
+        raise ValueError(f"{url}: {error}. Expected {_FORMS}.") from error
+    except (OSError, http.client.HTTPException) as error:
         raise OSError(f"{url} cannot be read: {getattr(error, 'reason', error)}") from error
-    return content.decode("utf-8")
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:

@@ -37,6 +37,13 @@ def test_without_weights_the_next_step_is_training(tmp_path: Path, capsys: pytes
     assert (tmp_path / "got/toy_distillation/configs/train.json").is_file()
 
 
+def test_a_folder_with_a_space_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pack_bundles([make_bundle(tmp_path)], tmp_path / "release")
+    fetch(NAME, source=str(tmp_path / "release"), bundle_dir=str(tmp_path / "my bundles"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next:")]
+    assert str(tmp_path / "my bundles" / NAME) in shlex.split(line)
+
+
 @pytest.mark.slow
 def test_from_the_command_line_to_masks(tmp_path: Path):
     def dckd(*arguments: str | Path) -> subprocess.CompletedProcess:

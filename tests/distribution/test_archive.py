@@ -90,5 +90,18 @@ def test_corrupted_and_truncated(tmp_path: Path):
             unpack(file, "toy", tmp_path / "out")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_corrupted_and_compressed(tmp_path: Path, method: int):
+    """Other packers compress, and then it is the decompressor that fails."""
+    file = tmp_path / "toy.zip"
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("toy/a", bytes(range(256)) * 40)
+    content = bytearray(file.read_bytes())
+    content[50:120] = b"\xff" * 70
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="is no whole zip file"):
+        unpack(file, "toy", tmp_path / "out")
+
+
 def test_plain_paths_pass():
     check_paths("sums", ["LICENSE", "configs/train.yaml", "docs/a b.md", "models/..model"])

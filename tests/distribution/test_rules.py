@@ -65,6 +65,12 @@ def test_missing_inference_config(root: Path):
     assert violations(root) == ["configs/inference.yaml (or .json): is missing"]
 
 
+def test_two_inference_configs(root: Path):
+    (root / "configs/inference.yaml").write_text((root / "configs/inference.json").read_text())
+    (found,) = violations(root)
+    assert found.startswith("configs/inference.json and configs/inference.yaml: expected one")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
