@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 # For the demo on real volumes: the folder of Task04_Hippocampus of the Medical Segmentation Decathlon
 DATA ?=
-# More arguments for `make bench`, for example BENCH="--runtime onnxruntime --threads 2"
+# More arguments for the whole volumes of `make bench`, for example BENCH="--runtime onnxruntime --threads 2"
 BENCH ?=
 # For `make label`: the folder of volumes (an empty one by default, to upload to), the bundles, the port
 STUDIES ?=
@@ -29,7 +29,8 @@ help:
 	@echo "make test             linters, types and all tests"
 	@echo "make test-label       the tests against a real MONAI Label server alone"
 	@echo "make lint             linters and types alone"
-	@echo "make bench            seconds and memory on whole ABUS volumes, in runs/bench: long, on an idle machine"
+	@echo "make bench            losses, training steps, runtimes and whole ABUS volumes, in runs/bench: long, on an idle"
+	@echo "                      machine; DATA=DIR adds Dice and int8"
 	@echo "make release          all bundles with weights, checked and packed into runs/release"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
 	@echo "make clean            remove $(VENV), caches and runs/demo"
@@ -64,6 +65,9 @@ test-label: $(STAMP) $(STAMP_LABEL)
 		$(VENV)/bin/python -m pytest tests/label
 
 bench: $(STAMP)
+	$(VENV)/bin/python -m tests.benchmarks.training --output runs/bench
+	$(VENV)/bin/python -m pytest tests/benchmarks/bench_losses.py --benchmark-json runs/bench/losses.json
+	$(VENV)/bin/python -m tests.benchmarks.runtimes --output runs/bench $(if $(DATA),--data $(DATA))
 	$(VENV)/bin/python -m tests.benchmarks.whole_volume --output runs/bench $(BENCH)
 
 release: $(STAMP)
