@@ -274,6 +274,12 @@ def test_a_zip_that_is_gone(release: Path, target: Path, server: Server):
     refused(target, str(release), "No such file", OSError)
 
 
+def test_addresses_and_texts_that_are_none(release: Path, target: Path):
+    refused(target, "http://127.0.0.1:9/a b", "a b/model_info.json: .*control characters")
+    (release / "model_info.json").write_bytes(b"\xff{}")
+    refused(target, str(release), "model_info.json: .*utf-8")
+
+
 def test_no_server(target: Path):
     refused(target, "http://127.0.0.1:9", "cannot be read: .*refused", OSError)
 
