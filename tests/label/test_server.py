@@ -195,7 +195,8 @@ def test_labels_then_training_then_a_new_version(server: Server, tmp_path: Path)
     assert {
         Path(case["image"]).name.split(".")[0] for case in client.ask("GET", "/datastore/", output="train")
     } == {*names}
-    assert client.ask("POST", "/activelearning/random", body={})["id"] == "small", "the one without a label"
+    # MONAI Label drops a removed volume once its watcher hears of it: those of other tests may be listed
+    assert client.ask("POST", "/activelearning/random", body={})["id"] not in names, "one without a label"
 
     # what 3D Slicer sends: all options as /info/ gives them, an empty run_id among them
     options = client.ask("GET", "/info/")["trainers"][UNET]["config"]
