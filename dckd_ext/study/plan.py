@@ -57,6 +57,7 @@ class Study:
         folds: each is validated on once.
         teacher_weights: weights of the teacher for each fold, which must not have seen that fold; by default
             the bundle's for every fold.
+        held_out: folds that take no part, for choosing hyper-parameters.
         train_cases: train on so many cases only, another draw for each seed; null: all.
         draws: precompute so many augmented patches a training case, with the teacher's answers, and train all
             arms on these (`PatchPool`); null: augment and ask the teacher at every step.
@@ -73,6 +74,7 @@ class Study:
     seeds: Sequence[int]
     folds: Sequence[int] = (0,)
     teacher_weights: Mapping[int, Path] = field(default_factory=dict)
+    held_out: Sequence[int] = ()
     train_cases: int | None = None
     draws: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -125,12 +127,18 @@ def _check_lists(file: Path, content: Mapping[str, Any]) -> None:
     for key in ("students", "arms"):
         if not isinstance(content[key], dict) or not content[key]:
             raise ValueError(f"{file}: {key!r} should map names to files, found {content[key]!r}")
-    for key in ("seeds", "folds"):
+    for key in ("seeds", "folds", "held_out"):
         numbers = content.get(key, [0])
-        if not isinstance(numbers, list) or not numbers or not all(isinstance(n, int) for n in numbers):
+        if (
+            not isinstance(numbers, list)
+            or not (numbers or key == "held_out")
+            or not all(isinstance(n, int) for n in numbers)
+        ):
             raise ValueError(f"{file}: {key!r} should be a list of whole numbers, found {numbers!r}")
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"{file}: {key!r} names a number twice: {numbers}")
+    if both := sorted(set(content.get("held_out", [])) & set(content.get("folds", [0]))):
+        raise ValueError(f"{file}: the folds {both} are both held out and validated on")
     for key in ("train_cases", "draws"):
         number = content.get(key)
         if number is not None and not (isinstance(number, int) and number > 0):

@@ -13,10 +13,11 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data.utils import set_rnd
 from monai.transforms import Randomizable
+from torch import nn
 from torch.utils.data import Dataset
 
 from dckd_ext.files import written_whole
-from dckd_ext.inferers import run_tapped
+from dckd_ext.inferers import AutocastInferer, DistillationInferer
 
 __all__ = ["PatchPool", "write_pool"]
 
@@ -68,7 +69,8 @@ def write_pool(parser: ConfigParser, folder: str | PathLike[str], draws: int, se
     """Draw patches as a distillation bundle's train config does, run the teacher on them, and save both.
 
     Args:
-        parser: of the train config; ``train#dataset``, ``teacher``, ``teacher_tap`` and ``device`` are used.
+        parser: of the train config; ``train#dataset``, ``teacher``, ``teacher_tap``, ``autocast``
+            and ``device`` are used.
         folder: of the pool; one that is finished is taken as it is.
         draws: patches a case.
         seed: of the augmentation.
@@ -112,18 +114,19 @@ class _Teacher:
 
     def __init__(self, parser: ConfigParser) -> None:
         self.device = parser.get_parsed_content("device")
-        self.network = parser.get_parsed_content("teacher").to(self.device)
-        self.tap = parser.get_parsed_content("teacher_tap")
+        teacher, tap = (parser.get_parsed_content(name) for name in ("teacher", "teacher_tap"))
+        inferer = DistillationInferer(teacher, student_tap=None, teacher_tap=tap)
+        self.inferer = AutocastInferer(inferer, parser.get_parsed_content("autocast"))
         self.seconds = 0.0
 
     @torch.no_grad()
     def __call__(self, patch: dict[str, Any]) -> dict[str, np.ndarray]:
         image = patch["image"][None].to(self.device).float()
         started = time.monotonic()
-        logits, features = run_tapped(self.network, image, self.tap)
-        answers = {"teacher_logits": logits[0].cpu().numpy()}
-        if features is not None:
-            answers["teacher_features"] = features[0].cpu().numpy()
+        output = self.inferer(image, nn.Identity())
+        answers = {"teacher_logits": output.teacher_logits[0].cpu().numpy()}
+        if output.teacher_features is not None:
+            answers["teacher_features"] = output.teacher_features[0].cpu().numpy()
         self.seconds += time.monotonic() - started
         known = {"image": patch["image"].numpy(), "label": patch["label"].numpy()}
         return {**known, **answers, "case_id": np.array(patch["case_id"])}

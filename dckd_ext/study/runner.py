@@ -115,9 +115,10 @@ class _Runner:
         with lock:
             folder = self.out / "work" / name
             # options of arms have no say in the data
-            options = {**self.study.options, "val_interval": 1}
-            job = {**self.job(spec, device), "kind": "pool", "folder": str(folder), "overlays": []}
-            job |= {"draws": self.study.draws, "options": options}
+            job = self.job(spec, device)
+            options = {"held_out": job["options"]["held_out"], **self.study.options, "val_interval": 1}
+            job |= {"kind": "pool", "folder": str(folder), "overlays": [], "options": options}
+            job |= {"draws": self.study.draws}
             record = self.out / "pools" / f"{name}.json"
             if not (folder / "pool.json").is_file() or not record.is_file():
                 result = self.start(job)
@@ -132,6 +133,9 @@ class _Runner:
         arm = self.study.arms[spec.arm]
         weights = self.study.teacher_weights.get(spec.fold)
         split_file, fold = self.split(spec)
+        held_out = (
+            [] if self.study.train_cases else list(self.study.held_out)
+        )  # a small split is without them
         return {
             "kind": "run",
             "workflow": str(self.study.workflow),
@@ -139,7 +143,7 @@ class _Runner:
             "student": str(self.study.students[spec.student]),
             "teacher_weights": str(weights) if weights else None,
             "overlays": [str(file) for file in arm.overlays],
-            "options": {**self.study.options, **arm.options},
+            "options": {"held_out": held_out, **self.study.options, **arm.options},
             "evaluate": dict(self.study.evaluate),
             "dataset_dir": str(self.dataset_dir),
             "split_file": split_file,
@@ -155,7 +159,7 @@ class _Runner:
         if self.study.train_cases is None:
             return str(source), spec.fold
         target = self.out / "splits" / f"fold{spec.fold}-seed{spec.seed}.json"
-        write_small_split(source, target, spec.fold, self.study.train_cases, spec.seed)
+        write_small_split(source, target, spec.fold, self.study.train_cases, spec.seed, self.study.held_out)
         return str(target), 0
 
     def start(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -175,24 +179,26 @@ class _Runner:
         return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
     def config_hash(self, spec: RunSpec) -> str:
-        """A digest of all that decides over a run's result but the code and the data."""
+        """A digest of all that decides over a run's result but the code and the data: the teacher too."""
         arm = self.study.arms[spec.arm]
         student = self.study.students[spec.student] / "configs"
         files = [
             self.study.workflow / "configs" / "train.yaml",
             *arm.overlays,
             *(student / name for name in ("inference.yaml", "evaluate.yaml")),
+            self.study.teacher_weights.get(spec.fold, self.study.teacher / "models" / "model.pt"),
         ]
         settings = {
             "options": {**self.study.options, **arm.options},
             "evaluate": dict(self.study.evaluate),
             "seed": spec.seed,
             "fold": spec.fold,
+            "held_out": list(self.study.held_out),
             "train_cases": self.study.train_cases,
             "draws": self.study.draws,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for file in files:
+        for file in filter(Path.is_file, files):  # an untrained teacher has no weights; its check says so
             digest.update(file.read_bytes())
         return digest.hexdigest()[:12]
 

@@ -35,6 +35,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path):
         ({"seeds": []}, "'seeds' should be a list of whole numbers"),
         ({"seeds": [1, 1]}, "'seeds' names a number twice"),
         ({"folds": "0"}, "'folds' should be a list of whole numbers"),
+        ({"held_out": [0]}, r"the folds \[0\] are both held out and validated on"),
+        ({"held_out": [1, 1]}, "'held_out' names a number twice"),
         ({"draws": 0}, "'draws' should be a whole number above 0 or null"),
         ({"train_cases": 2.5}, "'train_cases' should be a whole number"),
         ({"baselines": ["dckd"]}, r"baselines \['dckd'\] are not among the arms"),

@@ -116,3 +116,33 @@ def test_a_changed_configuration_is_refused(tmp_path: Path, msd: Path):
         ValueError, match=r"unet-plain-fold0-seed0 was run with another configuration \(abc, now "
     ):
         run_study(study, msd, out)
+
+
+def test_other_settings_or_another_teacher_are_another_configuration(tmp_path: Path, msd: Path):
+    weights = tmp_path / "teacher.pt"
+    weights.write_bytes(b"one teacher")
+    settings = {
+        "seeds": [0],
+        "arms": {"plain": str(ARMS / "plain.yaml")},
+        "teacher_weights": {0: str(weights)},
+    }
+
+    def refused(**changes) -> bool:
+        try:
+            run_study(read_study(write_study(tmp_path, **{**settings, **changes})), msd, tmp_path / "out")
+        except ValueError as error:
+            return "another configuration" in str(error)
+        return False
+
+    (tmp_path / "out").mkdir()
+    lines = tmp_path / "out" / "runs.csv"
+    lines.write_text("run,config\nunet-plain-fold0-seed0,x\n")
+    with pytest.raises(ValueError, match="now ") as caught:
+        run_study(read_study(write_study(tmp_path, **settings)), msd, tmp_path / "out")
+    config = str(caught.value).split("now ")[1].split(")")[0]
+    lines.write_text(f"run,config\nunet-plain-fold0-seed0,{config}\n")
+    assert not refused()
+    assert refused(held_out=[1])
+    assert refused(options={"epochs": 3})
+    weights.write_bytes(b"another teacher")
+    assert refused()

@@ -32,8 +32,13 @@ def test_validation_fold_stays_whole_and_training_cases_are_others(source: Path,
     assert json.loads((tmp_path / "again.json").read_text())["folds"][1] == drawn[5]
 
 
+def test_held_out_folds_take_no_part(source: Path, tmp_path: Path):
+    write_small_split(source, tmp_path / "small.json", fold=1, cases=2, seed=0, held_out=[0])
+    assert json.loads((tmp_path / "small.json").read_text())["folds"] == [FOLDS[1], FOLDS[2]]
+
+
 def test_more_cases_than_there_are_and_unknown_folds(source: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match="has 4 cases outside fold 1, found train_cases 5"):
+    with pytest.raises(ValueError, match=r"has 4 cases outside the folds \[1\], found train_cases 5"):
         write_small_split(source, tmp_path / "small.json", fold=1, cases=5, seed=0)
     with pytest.raises(ValueError, match="has the folds 0 to 2, found 3"):
         write_small_split(source, tmp_path / "small.json", fold=3, cases=1, seed=0)
