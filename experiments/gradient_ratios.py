@@ -24,7 +24,7 @@ from dckd_ext.study.split import write_small_split
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / "bundles" / "hippocampus_distillation"
-ARMS = ("cwd", "cirkd", "dkd", "fitnet", "attention", "ifvd", "affinity")
+ARMS = ("cwd", "cirkd", "dkd", "fitnet", "attention", "ifvd", "affinity", "infonce", "c2am")
 TARGET = 0.3
 
 
