@@ -2,6 +2,7 @@
 
 from .average import WeightAverage, average_of
 from .checkpoint import ResumeCheckpoint
+from .gradients import SkipBrokenSteps
 from .lesions import LesionScores
 from .scores import CaseScores
 from .seed import EpochSeed
@@ -16,6 +17,7 @@ __all__ = [
     "LossProgress",
     "LossTerms",
     "ResumeCheckpoint",
+    "SkipBrokenSteps",
     "TeacherCheck",
     "WeightAverage",
     "WeightsWriter",
