@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from dckd_ext.networks.wrappers import first_tensor
 from dckd_ext.taps import Tap
@@ -39,7 +41,8 @@ class AutocastInferer(Inferer):
 
     MONAI's engines autocast on CUDA only, so ``amp=True`` leaves a CPU run in float32; this serves every
     device, in training, validation and inference. Training in float16 also needs a gradient scaler, which
-    the trainer's ``amp=True`` brings; bfloat16 needs none.
+    the trainer's ``amp=True`` brings; bfloat16 needs none. On a CPU, convolutions of maps smaller than their
+    kernel train in float32 all the same: see `SmallMapsInFloat32`.
 
     Args:
         inferer: the inferer to run.
@@ -67,8 +70,33 @@ class AutocastInferer(Inferer):
         if device_type == "cpu" and self.dtype is torch.float16:
             raise ValueError("float16 autocast is not supported on a CPU: use bfloat16.")
         inputs = inputs.float()  # a compact cache holds float16
-        with torch.autocast(device_type, dtype=self.dtype, enabled=self.dtype is not torch.float32):
+        enabled = self.dtype is not torch.float32
+        small = SmallMapsInFloat32() if enabled and device_type == "cpu" else nullcontext()
+        with torch.autocast(device_type, dtype=self.dtype, enabled=enabled), small:
             return _to_float32(self.inferer(inputs, network, *args, **kwargs))
+
+
+class SmallMapsInFloat32(TorchFunctionMode):
+    """Train 3D convolutions of maps that are smaller than their kernel along an axis in float32.
+
+    In bfloat16 the CPU kernels of torch 2.13 give their weights wrong gradients, up to NaN, that depend on
+    what memory held before. It happens at the lowest level of a network, for example at 2 x 3 x 2 voxels with
+    kernels of 3. Ours: found when trainings were lost to it.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``, without autocast where it is such a convolution."""
+        kwargs = kwargs or {}
+        if func is torch.conv3d and torch.is_grad_enabled() and _is_small(*args[:2]):
+            with torch.autocast("cpu", enabled=False):
+                return func(*_to_float32(args), **_to_float32(kwargs))
+        return func(*args, **kwargs)
+
+
+def _is_small(inputs: Tensor, weight: Tensor) -> bool:
+    return any(size < kernel for size, kernel in zip(inputs.shape[2:], weight.shape[2:], strict=True))
 
 
 class DistillationInferer(Inferer):
