@@ -159,7 +159,10 @@ class _Runner:
         if self.study.train_cases is None:
             return str(source), spec.fold
         target = self.out / "splits" / f"fold{spec.fold}-seed{spec.seed}.json"
-        write_small_split(source, target, spec.fold, self.study.train_cases, spec.seed, self.study.held_out)
+        with self.lock:  # runs of a seed share it
+            write_small_split(
+                source, target, spec.fold, self.study.train_cases, spec.seed, self.study.held_out
+            )
         return str(target), 0
 
     def start(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
