@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from dckd_ext.study import read_study, run_study
+from dckd_ext.study.runner import _Runner
 from tests.conftest import BUNDLES
 from tests.study.examples import ARMS, small_options, write_study
 
@@ -146,3 +148,12 @@ def test_other_settings_or_another_teacher_are_another_configuration(tmp_path: P
     assert refused(options={"epochs": 3})
     weights.write_bytes(b"another teacher")
     assert refused()
+
+
+def test_runs_at_the_same_time_may_share_a_split(tmp_path: Path, msd: Path):
+    study = read_study(write_study(tmp_path, seeds=[0], train_cases=20))
+    runner = _Runner(study, msd, tmp_path / "out", ())
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda _: runner.job(study.runs()[0], ""), range(200)))
+    assert {job["split_file"] for job in jobs} == {str(tmp_path / "out" / "splits" / "fold0-seed0.json")}
+    assert len(json.loads(Path(jobs[0]["split_file"]).read_text())["folds"][1]) == 20
