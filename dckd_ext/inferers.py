@@ -89,14 +89,14 @@ class SmallMapsInFloat32(TorchFunctionMode):
     ) -> Any:
         """Call ``func``, without autocast where it is such a convolution."""
         kwargs = kwargs or {}
-        if func is torch.conv3d and torch.is_grad_enabled() and _is_small(*args[:2]):
+        if func is torch.conv3d and torch.is_grad_enabled() and _is_small(*args, **kwargs):
             with torch.autocast("cpu", enabled=False):
                 return func(*_to_float32(args), **_to_float32(kwargs))
         return func(*args, **kwargs)
 
 
-def _is_small(inputs: Tensor, weight: Tensor) -> bool:
-    return any(size < kernel for size, kernel in zip(inputs.shape[2:], weight.shape[2:], strict=True))
+def _is_small(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> bool:  # noqa: A002 (torch's name)
+    return any(size < kernel for size, kernel in zip(input.shape[2:], weight.shape[2:], strict=True))
 
 
 class DistillationInferer(Inferer):

@@ -61,6 +61,19 @@ def test_gradients_of_small_maps_are_those_of_float32(size, stride):
         assert error < 0.03
 
 
+def test_small_maps_are_found_whichever_way_a_convolution_is_called():
+    weight = torch.rand(2, 1, 3, 3, 3, requires_grad=True)
+    for call in (
+        lambda x: nn.functional.conv3d(x, weight, padding=1),
+        lambda x: nn.functional.conv3d(input=x, weight=weight, padding=1),
+    ):
+        inside = []
+        AutocastInferer(SimpleInferer(), "bfloat16")(
+            torch.rand(1, 1, 2, 3, 2), lambda x, call=call, inside=inside: inside.append(call(x).dtype)
+        )
+        assert inside == [torch.float32]
+
+
 def test_float32_switches_an_outer_autocast_off():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = AutocastInferer(SimpleInferer())(
