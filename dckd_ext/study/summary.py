@@ -91,6 +91,7 @@ def write_summary(out: str | Path, title: str, baselines: Sequence[str] = ()) ->
         arms = {arm: found for (name, arm), found in scores.items() if name == student}
         parts += [f"## {student}", markdown_table(_score_table(arms))]
         parts += [f"Paired differences, {student}:", markdown_table(_difference_table(arms, baselines))]
+        parts += [f"Mean Dice of each seed, {student}:", markdown_table(_seed_table(arms))]
         parts += [f"Cost, {student}:", markdown_table(_cost_table(arms))]
     parts += _about_pools(out)
     curves = _curves(out)
@@ -158,6 +159,15 @@ def _difference_row(arm: str, base: str, arms: Mapping[str, Scores]) -> list[str
         if column == "dice_mean":
             better = int((of_one.mean(1) > of_other.mean(1)).sum())
     return [f"{arm} - {base}", *cells, f"{better} of {len(seeds)}"]
+
+
+def _seed_table(arms: Mapping[str, Scores]) -> Table:
+    seeds = sorted({seed for found in arms.values() for seed in found.seeds})
+    rows = []
+    for arm, found in arms.items():
+        means = dict(zip(found.seeds, found.columns["dice_mean"].mean(1), strict=True))
+        rows.append([arm, *(f"{means[seed]:.4f}" if seed in means else "" for seed in seeds)])
+    return [["arm", *map(str, seeds)], *rows]
 
 
 def _cost_table(arms: Mapping[str, Scores]) -> Table:

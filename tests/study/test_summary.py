@@ -53,6 +53,7 @@ def test_means_and_paired_differences(tmp_path: Path):
     text = (tmp_path / "study.md").read_text()
     assert "| plain | 2 | 0.3000 [" in text
     assert "| kd | 2 | 0.3000 [0.2000, 0.4000]" in text  # one seed like the other: an interval over cases
+    assert "| plain | 0.2000 | 0.4000 |" in text  # of each seed
     # in one seed each case is 0.1 better, in the other 0.1 worse
     assert table["kd - plain"][0] == "+0.0000 [-0.1000, +0.1000]"
     assert table["kd - plain"][1] == "+0.00 [-1.00, +1.00]"
