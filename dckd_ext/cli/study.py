@@ -16,7 +16,10 @@ def study(
     devices: str | tuple[str, ...] = (),
     summary_only: bool = False,
 ) -> None:
-    """Do the runs of a study that are not done yet, and sum up in study.md what there is.
+    """Do the runs of a study that are not done yet, and sum up in study.md those that are.
+
+    Studies may share a folder, and with it the runs that they have in common; the tables are of this study's
+    runs alone.
 
     Args:
         file: the study, see experiments/studies.
@@ -38,7 +41,7 @@ def study(
         if not Path(str(dataset_dir)).is_dir() or not str(dataset_dir):
             raise ValueError(f"dataset_dir {str(dataset_dir)!r} is no folder: give --dataset_dir")
         failed = run_study(plan, str(dataset_dir), folder, jobs, named)
-    text = write_summary(folder, plan.name, plan.baselines)
+    text = write_summary(folder, plan.name, plan.baselines, {spec.name for spec in plan.runs()})
     print(text.read_text(encoding="utf-8"))
     print(f"summary: {text.resolve()}")
     if failed:

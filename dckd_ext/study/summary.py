@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,32 +60,43 @@ class Scores:
         return float(np.mean([float(row[column]) for row in self.rows]))
 
 
-def read_scores(out: Path) -> dict[tuple[str, str], Scores]:
+def read_scores(out: Path, runs: Collection[str] | None = None) -> dict[tuple[str, str], Scores]:
     """Scores by student and arm, in the order of ``runs.csv``; arms are compared on the seeds that all have.
+
+    Args:
+        out: folder of the study.
+        runs: names of those to take; by default all.
 
     Raises:
         FileNotFoundError: when there is no finished run.
     """
-    rows = read_table(out / TABLE)
+    rows = _rows(out, runs)
     if not rows:
         raise FileNotFoundError(f"{out / TABLE} has no finished run")
     keys = list(dict.fromkeys((row["student"], row["arm"]) for row in rows))
     return {key: Scores([row for row in rows if (row["student"], row["arm"]) == key], out) for key in keys}
 
 
-def write_summary(out: str | Path, title: str, baselines: Sequence[str] = ()) -> Path:
+def _rows(out: Path, runs: Collection[str] | None) -> list[dict[str, str]]:
+    return [row for row in read_table(out / TABLE) if runs is None or row["run"] in runs]
+
+
+def write_summary(
+    out: str | Path, title: str, baselines: Sequence[str] = (), runs: Collection[str] | None = None
+) -> Path:
     """Write ``study.md``, ``curves.csv`` and ``curves.png`` into the folder of a study.
 
     Args:
         out: folder of the study.
         title: heading.
         baselines: arms that every other is compared with.
+        runs: names of those to show, where the folder holds those of another study too; by default all.
 
     Returns:
         The path of ``study.md``.
     """
     out = Path(out)
-    scores = read_scores(out)
+    scores = read_scores(out, runs)
     parts = [f"# {title}", _about(scores)]
     for student in dict.fromkeys(student for student, _ in scores):
         arms = {arm: found for (name, arm), found in scores.items() if name == student}
@@ -96,7 +107,7 @@ def write_summary(out: str | Path, title: str, baselines: Sequence[str] = ()) ->
     parts += _about_pools(out)
     curves = _curves(out)
     if curves:
-        _write_curves(out, curves)
+        _write_curves(out, curves, _rows(out, runs))
         parts.append("![Mean Dice on the validation cases during training, mean over seeds](curves.png)")
     with written_whole(out / "study.md") as beside:
         beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -203,13 +214,13 @@ def _curves(out: Path) -> list[dict[str, str]]:
     return found
 
 
-def _write_curves(out: Path, curves: Sequence[Mapping[str, str]]) -> None:
+def _write_curves(out: Path, curves: Sequence[Mapping[str, str]], shown: Sequence[Row]) -> None:
     with written_whole(out / CURVES) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ("run", "epoch", "dice"), lineterminator="\n")
         writer.writeheader()
         writer.writerows(curves)
     with written_whole(out / "curves.png") as beside:
-        _draw_curves(read_table(out / TABLE), curves).savefig(beside, dpi=120)
+        _draw_curves(shown, curves).savefig(beside, dpi=120)
 
 
 def _draw_curves(rows: Sequence[Row], curves: Sequence[Mapping[str, str]]) -> Figure:

@@ -72,6 +72,18 @@ def test_differences_are_taken_on_common_seeds_and_cases(tmp_path: Path):
         write_summary(tmp_path, "A study", ["plain"])
 
 
+def test_of_a_folder_that_two_studies_share_only_the_named_runs_are_shown(tmp_path: Path):
+    seeds = [[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]]
+    write_runs(tmp_path, {"plain": seeds, "kd": seeds})
+    text = write_summary(
+        tmp_path, "A study", runs={"unet-plain-fold0-seed1", "unet-other-fold0-seed1"}
+    ).read_text()
+    assert "| plain | 1 | 0.4000 [" in text
+    assert "kd" not in text
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        write_summary(tmp_path, "A study", runs={"unet-other-fold0-seed1"})
+
+
 def test_without_runs(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="has no finished run"):
         write_summary(tmp_path, "A study")
