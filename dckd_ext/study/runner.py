@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from dckd_ext.files import written_whole
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
@@ -182,18 +184,17 @@ class _Runner:
         return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
     def config_hash(self, spec: RunSpec) -> str:
-        """A digest of all that decides over a run's result but the code and the data: the teacher too."""
+        """A digest of all that decides over a run's result but the code and the data: the teacher too.
+
+        Of the configs it takes what they say together: not comments, nor terms that the arm switches off.
+        """
         arm = self.study.arms[spec.arm]
         student = self.study.students[spec.student] / "configs"
-        files = [
-            self.study.workflow / "configs" / "train.yaml",
-            *arm.overlays,
-            *(student / name for name in ("inference.yaml", "evaluate.yaml")),
-            self.study.teacher_weights.get(spec.fold, self.study.teacher / "models" / "model.pt"),
-        ]
+        training = [self.study.workflow / "configs" / "train.yaml", *arm.overlays]
+        evaluation = [student / "inference.yaml", student / "evaluate.yaml"]
         settings = {
-            "options": {**self.study.options, **arm.options},
-            "evaluate": dict(self.study.evaluate),
+            "training": _merged(training, {**self.study.options, **arm.options}),
+            "evaluation": _merged(evaluation, self.study.evaluate),
             "seed": spec.seed,
             "fold": spec.fold,
             "held_out": list(self.study.held_out),
@@ -201,8 +202,9 @@ class _Runner:
             "draws": self.study.draws,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for file in filter(Path.is_file, files):  # an untrained teacher has no weights; its check says so
-            digest.update(file.read_bytes())
+        weights = self.study.teacher_weights.get(spec.fold, self.study.teacher / "models" / "model.pt")
+        if weights.is_file():  # an untrained teacher has none; its check says so
+            digest.update(weights.read_bytes())
         return digest.hexdigest()[:12]
 
     def add_line(self, spec: RunSpec, result: Mapping[str, Any], scores: Path) -> None:
@@ -222,6 +224,18 @@ class _Runner:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(lines)
+
+
+def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What config files and options over them say, without the terms of the loss that are switched off."""
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update(dict(options))
+    config = dict(parser.get())
+    terms = config.get("loss_def", {}).get("terms", {})
+    for name in [name for name, term in terms.items() if term.get("weight") == 0]:
+        del terms[name]
+    return config
 
 
 def read_table(file: Path) -> list[dict[str, Any]]:

@@ -157,3 +157,21 @@ def test_runs_at_the_same_time_may_share_a_split(tmp_path: Path, msd: Path):
         jobs = list(pool.map(lambda _: runner.job(study.runs()[0], ""), range(200)))
     assert {job["split_file"] for job in jobs} == {str(tmp_path / "out" / "splits" / "fold0-seed0.json")}
     assert len(json.loads(Path(jobs[0]["split_file"]).read_text())["folds"][1]) == 20
+
+
+def test_a_comment_or_a_term_that_is_off_is_the_same_configuration(tmp_path: Path):
+    overlay = tmp_path / "arm.yaml"
+    text = (ARMS / "plain.yaml").read_text()
+
+    def digest(content: str, **options) -> str:
+        overlay.write_text(content)
+        arms = {"plain": {"overlays": str(overlay), "options": options}}
+        study = read_study(write_study(tmp_path, seeds=[0], arms=arms))
+        return _Runner(study, tmp_path, tmp_path, ()).config_hash(study.runs()[0])
+
+    same = digest(text)
+    off = {"loss_def#terms#dkd": {"_target_": "dckd_ext.losses.Term", "weight": 0}}
+    assert digest(f"# a comment\n{text}") == same
+    assert digest(text, **off) == same
+    assert digest(text, learning_rate=0.01) != same
+    assert digest(text, **{"loss_def#terms#logits#weight": 0.5}) != same
