@@ -14,7 +14,7 @@ step=${1:?evaluate, plain, distil, windows or report} data=${2:-} bundles=$PWD/b
 run() { python -m monai.bundle run "$@" --dataset_dir "$data"; }
 
 train() { # BUNDLE RUN OPTION...
-    run training --config_file "$bundles/$1/configs/train.yaml" --bundle_root "$bundles/$1" \
+    run training --config_file "['$bundles/$1/configs/train.yaml'${overlay:+,'$overlay'}]" --bundle_root "$bundles/$1" \
         --output_dir "runs/$2" --checkpoint "runs/$2/model.pt" --resume true "${@:3}"
 }
 
@@ -28,8 +28,10 @@ both() { # BUNDLE RUN: train, then score what was trained
     score "$1" "$2" --checkpoint "runs/$2/model.pt"
 }
 
-distilled() { # STUDENT RUN OPTION...
-    train hippocampus_distillation "$2" --student_bundle "$bundles/$1" --teacher_weights runs/teacher/model.pt "${@:3}"
+distilled() { # STUDENT RUN OPTION...: with the terms and weights of the shipped students
+    overlay=$bundles/hippocampus_distillation/configs/dckd.yaml train hippocampus_distillation "$2" \
+        --student_bundle "$bundles/$1" --teacher_weights runs/teacher/model.pt \
+        --loss_def#terms#contrastive#weight 0.1 --loss_def#terms#ranking#weight 0.05 "${@:3}"
     score "$1" "$2" --checkpoint "runs/$2/model.pt"
 }
 

@@ -46,11 +46,11 @@ def main() -> None:
 
 
 def train(data: Path, folder: Path, epochs: int) -> ConfigWorkflow:
-    """Distil on 20 cases of folds 1 to 4."""
+    """Distil with DCKD on 20 cases of folds 1 to 4."""
     split = folder / "split.json"
     write_small_split(WORKFLOW / "configs" / "splits.json", split, fold=0, cases=20, seed=0)
     workflow = ConfigWorkflow(
-        config_file=str(WORKFLOW / "configs" / "train.yaml"),
+        config_file=[str(WORKFLOW / "configs" / name) for name in ("train.yaml", "dckd.yaml")],
         meta_file=str(WORKFLOW / "configs" / "metadata.json"),
         workflow_type="train",
         bundle_root=str(WORKFLOW),

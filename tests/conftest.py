@@ -77,8 +77,11 @@ def workflow(
     )
 
 
-def train(kind: str, out: Path, data: Path, **override: Any) -> Any:
-    """Train a shipped bundle shortly; weights, logs and checkpoints go to ``out``."""
+def train(kind: str, out: Path, data: Path, overlay: str | None = None, **override: Any) -> Any:
+    """Train a shipped bundle shortly; weights, logs and checkpoints go to ``out``.
+
+    An overlay is another file of the bundle over its train.yaml, such as dckd.yaml.
+    """
     settings = {
         **SMALL,
         "dataset_dir": str(data),
@@ -87,7 +90,7 @@ def train(kind: str, out: Path, data: Path, **override: Any) -> Any:
         "checkpoint": str(out / "model.pt"),
         **override,
     }
-    flow = workflow(kind, "train.yaml", "train", **settings)
+    flow = workflow(kind, ["train.yaml", overlay] if overlay else "train.yaml", "train", **settings)
     flow.run()
     flow.finalize()
     return flow

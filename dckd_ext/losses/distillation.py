@@ -70,7 +70,7 @@ class DistillationLoss(nn.Module):
     parameters to the optimiser and its state dict to the resume checkpoint.
 
     Args:
-        terms: the terms by name.
+        terms: the terms by name; None in the place of one leaves it out, as an overlay of a config may.
         pairs: draws the pairs for the terms that take them. It runs at every step, also while these terms
             ramp up from 0, so that the bank fills and all ranks stay in step under DDP.
 
@@ -89,11 +89,11 @@ class DistillationLoss(nn.Module):
         ['segmentation', 'total']
     """
 
-    def __init__(self, terms: Mapping[str, Term], pairs: PairSampler | None = None) -> None:
+    def __init__(self, terms: Mapping[str, Term | None], pairs: PairSampler | None = None) -> None:
         super().__init__()
-        if not terms:
+        self.terms = {name: term for name, term in terms.items() if term is not None}
+        if not self.terms:
             raise ValueError("A distillation loss needs at least one term.")
-        self.terms = dict(terms)
         self.losses = nn.ModuleDict({name: term.loss for name, term in self.terms.items()})
         self.pairs = pairs
         self.progress = 0.0

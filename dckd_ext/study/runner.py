@@ -233,7 +233,7 @@ def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]
     parser.update(dict(options))
     config = dict(parser.get())
     terms = config.get("loss_def", {}).get("terms", {})
-    for name in [name for name, term in terms.items() if term.get("weight") == 0]:
+    for name in [name for name, term in terms.items() if term is None or term.get("weight") == 0]:
         del terms[name]
     return config
 

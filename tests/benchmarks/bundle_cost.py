@@ -87,7 +87,7 @@ def loader_wait(
 def inference(kind: str, device: str, rounds: int) -> list[float]:
     """Seconds of the shipped sliding window on a volume, from image to logits."""
     root = bundle(f"{kind}_segmentation")
-    config = _config(root, "inference.yaml", device)
+    config = _config(root, ["inference.yaml"], device)
     network = config.get_parsed_content("network").eval()
     inferer = config.get_parsed_content("inferer")
     image = torch.from_numpy(ellipsoids(VOLUME, seed=0)[0])[None, None].to(device)
@@ -106,9 +106,9 @@ def fill_bank(bank: ReferenceBank) -> None:
         bank.enqueue(References(features, row % bank.num_classes, row % 200, row % 3 > 0, region))
 
 
-def _config(root: Path, name: str, device: str, **override: Any) -> ConfigParser:
+def _config(root: Path, names: list[str], device: str, **override: Any) -> ConfigParser:
     config = ConfigParser()
-    config.read_config(str(root / "configs" / name))
+    config.read_config([str(root / "configs" / name) for name in names])
     autocast = "bfloat16" if device == "cuda" else "float32"
     config.update({"bundle_root": str(root), "device": f"$torch.device('{device}')", "autocast": autocast})
     config.update(override)
@@ -118,15 +118,16 @@ def _config(root: Path, name: str, device: str, **override: Any) -> ConfigParser
 def _train_config(
     name: str, device: str, folder: Path, student: str | None = None, **override: Any
 ) -> ConfigParser:
-    root = bundle(name.partition("_")[2], name.partition("_")[0])
+    root, names = bundle(name.partition("_")[2], name.partition("_")[0]), ["train.yaml"]
     if student is not None:
+        names.append("dckd.yaml")
         weights = folder / f"{name}_teacher.pt"
         teacher = root.with_name(root.name.replace("distillation", "teacher_segmentation"))
         if not weights.exists():
             torch.save(student_network(teacher).state_dict(), weights)
         students = root.with_name(root.name.replace("distillation", f"{student}_segmentation"))
         override |= {"student_bundle": str(students), "teacher_weights": str(weights)}
-    return _config(root, "train.yaml", device, is_main=False, **override)
+    return _config(root, names, device, is_main=False, **override)
 
 
 def _batch(config: ConfigParser, device: str) -> Batch:

@@ -15,6 +15,7 @@ def test_distils_a_foreign_teacher(tmp_path: Path, msd: Path, foreign: Path):  #
         "distillation",
         tmp_path,
         msd,
+        overlay="dckd.yaml",
         teacher_bundle=str(foreign),
         label_map=SWAP,
         min_teacher_dice=0,

@@ -15,9 +15,9 @@ from tests.conftest import SMALL, bundle
 pytestmark = pytest.mark.slow
 
 
-def torchrun(kind: str, out: Path, data: Path, **override) -> None:
+def torchrun(kind: str, out: Path, data: Path, *overlays: str, **override) -> None:
     folder = bundle(kind)
-    configs = [str(folder / "configs" / name) for name in ("train.yaml", "multi_gpu_train.yaml")]
+    configs = [str(folder / "configs" / name) for name in ("train.yaml", *overlays, "multi_gpu_train.yaml")]
     settings = {
         **{key: value for key, value in SMALL.items() if key != "device"},
         "config_file": configs,
@@ -43,9 +43,10 @@ def test_plain_training(tmp_path: Path, msd: Path):
     assert record["steps"] == 2 * 2  # epochs, and a half of the four training cases in each process
 
 
-def test_distillation(tmp_path: Path, msd: Path, teacher_weights: Path):
+@pytest.mark.parametrize("overlays", [(), ("dckd.yaml",)])
+def test_distillation(overlays: tuple[str, ...], tmp_path: Path, msd: Path, teacher_weights: Path):
     override = {"teacher_weights": teacher_weights, "min_teacher_dice": 0, "batch_size": 1, "epochs": 3}
-    torchrun("distillation", tmp_path, msd, **override)
+    torchrun("distillation", tmp_path, msd, *overlays, **override)
     assert_trained(tmp_path / "model.pt", "unet_student_segmentation")
     checkpoint = torch.load(tmp_path / "resume.pt", weights_only=True)
     assert not [name for name in checkpoint["parts"]["network"] if name.startswith("module.")]

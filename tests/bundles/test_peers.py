@@ -1,4 +1,4 @@
-"""Every published loss in the shipped distillation, in place of the contrastive and the ranking loss."""
+"""Every published loss in the shipped distillation, in place of the shipped term on features."""
 
 from __future__ import annotations
 
@@ -39,13 +39,10 @@ def term(loss: dict, settings: dict) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
-def test_trains_in_place_of_contrastive_and_ranking(
-    name: str, tmp_path: Path, msd: Path, teacher_weights: Path
-):
+def test_trains_in_place_of_the_shipped_term(name: str, tmp_path: Path, msd: Path, teacher_weights: Path):
     override = {
         "loss_def#terms#peer": term(*PEERS[name]),
-        "loss_def#terms#contrastive#weight": 0,
-        "loss_def#terms#ranking#weight": 0,
+        "loss_def#terms#cwd": None,
         "teacher_weights": str(teacher_weights),
         "min_teacher_dice": 0,
         "epochs": 3,

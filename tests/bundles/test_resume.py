@@ -75,7 +75,9 @@ def distillation(tmp_path_factory, msd: Path, teacher_weights: Path):
     def settings(out: Path, workers: int, resume: bool = False) -> dict:
         return {
             **SMALL,
-            "config_file": str(bundle("distillation") / "configs" / "train.yaml"),
+            "config_file": [
+                str(bundle("distillation") / "configs" / name) for name in ("train.yaml", "dckd.yaml")
+            ],
             "bundle_root": str(bundle("distillation")),
             "dataset_dir": str(msd),
             "split_file": str(msd / "splits.json"),

@@ -137,11 +137,20 @@ def test_errors_name_the_term_and_what_there_is():
         Term(Recorder(), inputs=("prediction",))
     with pytest.raises(ValueError, match="at least one term"):
         DistillationLoss({})
+    with pytest.raises(ValueError, match="at least one term"):
+        DistillationLoss({"left_out": None})
     with pytest.raises(ValueError, match="must not be negative, got -1"):
         Term(Recorder(), -1.0)
     for ramp in [(0.5, 0.1), (0.0, 2.0), (0.5,)]:
         with pytest.raises(ValueError, match="ramp must be"):
             Term(Recorder(), ramp=ramp)
+
+
+def test_none_leaves_a_term_out():
+    loss = DistillationLoss({"kept": Term(DiceCELoss(to_onehot_y=True, softmax=True)), "left_out": None})
+    value = loss(torch.rand(1, 2, 4, 4, 4), torch.ones(1, 1, 4, 4, 4))
+    assert list(loss.values) == ["kept", "total"]
+    assert value == loss.values["kept"]
 
 
 def test_builds_from_a_bundle_config():

@@ -161,11 +161,11 @@ def test_runs_at_the_same_time_may_share_a_split(tmp_path: Path, msd: Path):
 
 def test_a_comment_or_a_term_that_is_off_is_the_same_configuration(tmp_path: Path):
     overlay = tmp_path / "arm.yaml"
-    text = (ARMS / "plain.yaml").read_text()
+    text = (ARMS / "logits.yaml").read_text()
 
     def digest(content: str, **options) -> str:
         overlay.write_text(content)
-        arms = {"plain": {"overlays": str(overlay), "options": options}}
+        arms = {"kd": {"overlays": str(overlay), "options": options}}
         study = read_study(write_study(tmp_path, seeds=[0], arms=arms))
         return _Runner(study, tmp_path, tmp_path, ()).config_hash(study.runs()[0])
 
