@@ -42,7 +42,7 @@ def term(loss: dict, settings: dict) -> dict:
 def test_trains_in_place_of_the_shipped_term(name: str, tmp_path: Path, msd: Path, teacher_weights: Path):
     override = {
         "loss_def#terms#peer": term(*PEERS[name]),
-        "loss_def#terms#cwd": None,
+        "loss_def#terms#cwd#weight": 0,
         "teacher_weights": str(teacher_weights),
         "min_teacher_dice": 0,
         "epochs": 3,
