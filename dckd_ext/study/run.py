@@ -49,16 +49,20 @@ def train(job: Job) -> dict[str, Any]:
     workflow.finalize()
     record = json.loads((Path(job["folder"]) / "training.json").read_text(encoding="utf-8"))
     times = profiler.get_results()
-    steps = max(record["steps"], 1)
     return {
         "steps": record["steps"],
         "train_seconds": record["seconds"],
-        "step_seconds": round(float(times["processing_stats"]["total"]) / steps, 4),
-        "loader_seconds": round(float(times["dataflow_stats"]["total"]) / steps, 4),
+        "step_seconds": _mean_seconds(times["processing_stats"]),
+        "loader_seconds": _mean_seconds(times["dataflow_stats"]),
         "peak_mb": round(_peak_bytes(trainer.state.device) / 2**20),
         "device": record["device"],
         "threads": record["threads"],
     }
+
+
+def _mean_seconds(statistics: Mapping[str, Any]) -> float:
+    """Of the steps of this process, which may have continued another's; NaN if it did fewer than two."""
+    return round(float(statistics.get("mean", "nan")), 4)
 
 
 def evaluate(job: Job) -> dict[str, Any]:

@@ -56,8 +56,8 @@ class Scores:
         }
 
     def mean(self, column: str) -> float:
-        """Mean of a column of ``runs.csv`` over the runs."""
-        return float(np.mean([float(row[column]) for row in self.rows]))
+        """Mean of a column of ``runs.csv`` over the runs that know it."""
+        return float(np.nanmean([float(row[column]) for row in self.rows]))
 
 
 def read_scores(out: Path, runs: Collection[str] | None = None) -> dict[tuple[str, str], Scores]:

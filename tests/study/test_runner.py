@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,8 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from ignite.engine import Engine
+from ignite.handlers import BasicTimeProfiler
 
 from dckd_ext.study import read_study, run_study
+from dckd_ext.study.run import _mean_seconds
 from dckd_ext.study.runner import _Runner
 from tests.conftest import BUNDLES
 from tests.study.examples import ARMS, small_options, write_study
@@ -107,6 +111,18 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert list(table(tmp_path / "out")) == ["unet-plain-fold0-seed0"]
     log = (tmp_path / "out" / "work" / failed[0].name / "log.txt").read_text()
     assert "weight of a term must not be negative" in log
+
+
+def test_times_of_a_continued_run_are_those_of_the_steps_it_did():
+    profiler = BasicTimeProfiler()
+    profiler.attach(trainer := Engine(lambda engine, batch: time.sleep(0.01)))
+    trainer.load_state_dict({"iteration": 6, "epoch_length": 2, "max_epochs": 5})
+    trainer.run([0, 0])
+    found = profiler.get_results()["processing_stats"]
+    assert _mean_seconds(found) == pytest.approx(found["total"] / 4, abs=1e-4)  # of ten steps, four are left
+    profiler.attach(trainer := Engine(lambda engine, batch: None))
+    trainer.run([0])
+    assert math.isnan(_mean_seconds(profiler.get_results()["processing_stats"]))
 
 
 def test_a_changed_configuration_is_refused(tmp_path: Path, msd: Path):
