@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses import DecoupledContrastiveLoss, Pairs, PairSampler, RankingLoss
 from dckd_ext.losses.contrastive import _Compared
-from dckd_ext.losses.distributed import SynchronisedModule
+from dckd_ext.losses.peers.maps import channel_projector
 
 
 class OwnVoxelContrastive(DecoupledContrastiveLoss):
@@ -67,13 +67,13 @@ class TeacherMarginRanking(RankingLoss):
 
 
 class LinearSampler(PairSampler):
-    """The projector is one 1x1x1 convolution, too weak to meet the losses by itself."""
+    """The projector is the peers', one 1x1x1 convolution."""
 
     def __init__(
         self, num_classes: int, student_channels: int, teacher_channels: int, **settings: object
     ) -> None:
         super().__init__(num_classes, student_channels, teacher_channels, **settings)  # type: ignore[arg-type]
-        self.projector = SynchronisedModule(nn.Conv3d(student_channels, teacher_channels, 1))
+        self.projector = channel_projector(student_channels, teacher_channels)
 
 
 def _rows(pairs: Pairs, mask: Tensor) -> Pairs:
