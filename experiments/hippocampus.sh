@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # The rows of docs/results.md. Usage: experiments/hippocampus.sh STEP DATA, where STEP is
 #   evaluate   score the shipped teacher and distilled students on fold 0, from their committed weights
+#   teacher    train the teacher again and score it
 #   plain      train the two students without a teacher, with the same recipe and steps, and score them
-#   distil     train the teacher and distil the two students again, and score them
+#   distil     distil the two students again from the shipped teacher, and score them
 #   windows    choose the inference windows on an inner split: train on folds 2 to 4, score on fold 1
 #   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder)
 # Trained weights go to runs/, never into the bundles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?evaluate, plain, distil, windows or report} data=${2:-} bundles=$PWD/bundles
+step=${1:?evaluate, teacher, plain, distil, windows or report} data=${2:-} bundles=$PWD/bundles
+students=${STUDENTS:-unet hrnet}   # STUDENTS=unet: that one alone
 [ "$step" = report ] || : "${data:?give the folder of MSD Task04_Hippocampus}"
 
 run() { python -m monai.bundle run "$@" --dataset_dir "$data"; }
 
 train() { # BUNDLE RUN OPTION...
-    run training --config_file "['$bundles/$1/configs/train.yaml'${overlay:+,'$overlay'}]" --bundle_root "$bundles/$1" \
+    run training --config_file "$bundles/$1/configs/train.yaml" --bundle_root "$bundles/$1" \
         --output_dir "runs/$2" --checkpoint "runs/$2/model.pt" --resume true "${@:3}"
 }
 
@@ -23,34 +25,33 @@ score() { # BUNDLE RUN OPTION...
         --bundle_root "$bundles/$1" --output_dir "runs/$2" "${@:3}"
 }
 
-both() { # BUNDLE RUN: train, then score what was trained
-    train "$1" "$2"
-    score "$1" "$2" --checkpoint "runs/$2/model.pt"
-}
+bundle_of() { echo "hippocampus_$1_student_segmentation"; }
 
-distilled() { # STUDENT RUN OPTION...: with the terms and weights of the shipped students
-    overlay=$bundles/hippocampus_distillation/configs/dckd.yaml train hippocampus_distillation "$2" \
-        --student_bundle "$bundles/$1" --teacher_weights runs/teacher/model.pt \
-        --loss_def#terms#contrastive#weight 0.1 --loss_def#terms#ranking#weight 0.05 "${@:3}"
-    score "$1" "$2" --checkpoint "runs/$2/model.pt"
-}
+# what plain and distilled students have in common
+recipe=(--epochs 80 --autocast bfloat16)
 
-unet=hippocampus_unet_student_segmentation hrnet=hippocampus_hrnet_student_segmentation
-teacher=hippocampus_teacher_segmentation
+teacher=hippocampus_teacher_segmentation unet=$(bundle_of unet) hrnet=$(bundle_of hrnet)
 case $step in
 evaluate)
     score $teacher teacher
-    score $unet unet_distilled
-    score $hrnet hrnet_distilled
+    for student in $students; do score "$(bundle_of "$student")" "${student}_distilled"; done
+    ;;
+teacher)
+    train $teacher teacher
+    score $teacher teacher --checkpoint runs/teacher/model.pt
     ;;
 plain)
-    both $unet unet_plain
-    both $hrnet hrnet_plain
+    for student in $students; do
+        train "$(bundle_of "$student")" "${student}_plain" "${recipe[@]}"
+        score "$(bundle_of "$student")" "${student}_plain" --checkpoint "runs/${student}_plain/model.pt"
+    done
     ;;
 distil)
-    both $teacher teacher
-    distilled $unet unet_distilled
-    distilled $hrnet hrnet_distilled --epochs 30   # as many as its plain training
+    for student in $students; do
+        train hippocampus_distillation "${student}_distilled" \
+            --student_bundle "$bundles/$(bundle_of "$student")" "${recipe[@]}"
+        score "$(bundle_of "$student")" "${student}_distilled" --checkpoint "runs/${student}_distilled/model.pt"
+    done
     ;;
 windows)
     train $unet windows --fold 1 --held_out "[0]" --epochs 20
@@ -67,5 +68,5 @@ report)
         --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
         --out runs/hippocampus.html --title "Hippocampus, fold 0"
     ;;
-*) echo "unknown step $step: expected evaluate, plain, distil, windows or report" >&2 && exit 2 ;;
+*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows or report" >&2 && exit 2 ;;
 esac
