@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import distributed
 
-_left: list[distributed.ProcessGroup] = []
+_left: list[distributed.ProcessGroup | None] = []
 
 
 def leave_process_group() -> None:
