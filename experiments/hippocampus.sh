@@ -5,18 +5,19 @@
 #   plain      train the two students without a teacher, with the same recipe and steps, and score them
 #   distil     distil the two students again from the shipped teacher, and score them
 #   windows    choose the inference windows on an inner split: train on folds 2 to 4, score on fold 1
+#   recipe     trials on the same inner split: stronger and weaker augmentation, larger patches
 #   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder)
 # Trained weights go to runs/, never into the bundles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?evaluate, teacher, plain, distil, windows or report} data=${2:-} bundles=$PWD/bundles
+step=${1:?evaluate, teacher, plain, distil, windows, recipe or report} data=${2:-} bundles=$PWD/bundles
 students=${STUDENTS:-unet hrnet}   # STUDENTS=unet: that one alone
 [ "$step" = report ] || : "${data:?give the folder of MSD Task04_Hippocampus}"
 
 run() { python -m monai.bundle run "$@" --dataset_dir "$data"; }
 
 train() { # BUNDLE RUN OPTION...
-    run training --config_file "$bundles/$1/configs/train.yaml" --bundle_root "$bundles/$1" \
+    run training --config_file "['$bundles/$1/configs/train.yaml'${overlay:+,'$overlay'}]" --bundle_root "$bundles/$1" \
         --output_dir "runs/$2" --checkpoint "runs/$2/model.pt" --resume true "${@:3}"
 }
 
@@ -60,6 +61,15 @@ windows)
             --patch_size "${window% *}" --overlap "${window#* }"
     done
     ;;
+recipe)
+    for trial in as_is stronger weaker larger; do
+        overlay=experiments/augmentation/$trial.yaml patch="[32,48,32]"
+        [ -f "$overlay" ] || overlay=
+        [ "$trial" = larger ] && patch="[40,56,40]"
+        train $unet "recipe/$trial" --fold 1 --held_out "[0]" --epochs 30 --autocast bfloat16 --patch_size "$patch"
+        score $unet "recipe/$trial" --checkpoint "runs/recipe/$trial/model.pt" --split 1 --patch_size "$patch"
+    done
+    ;;
 report)
     from=${RESULTS:-runs}
     dckd report teacher="$from/teacher,$bundles/$teacher" \
@@ -68,5 +78,5 @@ report)
         --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
         --out runs/hippocampus.html --title "Hippocampus, fold 0"
     ;;
-*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows or report" >&2 && exit 2 ;;
+*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe or report" >&2 && exit 2 ;;
 esac
