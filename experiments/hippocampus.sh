@@ -28,8 +28,8 @@ score() { # BUNDLE RUN OPTION...
 
 bundle_of() { echo "hippocampus_$1_student_segmentation"; }
 
-# what plain and distilled students have in common
-recipe=(--epochs 80 --autocast bfloat16)
+# plain and distilled students alike
+precision=(--autocast bfloat16)
 
 teacher=hippocampus_teacher_segmentation unet=$(bundle_of unet) hrnet=$(bundle_of hrnet)
 case $step in
@@ -43,14 +43,14 @@ teacher)
     ;;
 plain)
     for student in $students; do
-        train "$(bundle_of "$student")" "${student}_plain" "${recipe[@]}"
+        train "$(bundle_of "$student")" "${student}_plain" "${precision[@]}"
         score "$(bundle_of "$student")" "${student}_plain" --checkpoint "runs/${student}_plain/model.pt"
     done
     ;;
 distil)
     for student in $students; do
         train hippocampus_distillation "${student}_distilled" \
-            --student_bundle "$bundles/$(bundle_of "$student")" "${recipe[@]}"
+            --student_bundle "$bundles/$(bundle_of "$student")" "${precision[@]}"
         score "$(bundle_of "$student")" "${student}_distilled" --checkpoint "runs/${student}_distilled/model.pt"
     done
     ;;
