@@ -62,7 +62,7 @@ def test_projectors_and_banks_are_equal_on_both_ranks(tmp_path: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(train, (port, str(tmp_path)), nprocs=2)
+    multiprocessing.spawn(train, (port, str(tmp_path)), nprocs=2, daemon=True)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     first_weight = "pairs.projector.module.0.weight"
     assert not torch.equal(first["start"][first_weight], second["start"][first_weight])
