@@ -26,6 +26,11 @@ score() { # BUNDLE RUN OPTION...
         --bundle_root "$bundles/$1" --output_dir "runs/$2" "${@:3}"
 }
 
+both() { # BUNDLE RUN OPTION...: train, then score what was trained
+    train "$@"
+    score "$1" "$2" --checkpoint "runs/$2/model.pt"
+}
+
 bundle_of() { echo "hippocampus_$1_student_segmentation"; }
 
 # plain and distilled students alike
@@ -38,14 +43,10 @@ evaluate)
     for student in $students; do score "$(bundle_of "$student")" "${student}_distilled"; done
     ;;
 teacher)
-    train $teacher teacher
-    score $teacher teacher --checkpoint runs/teacher/model.pt
+    both $teacher teacher
     ;;
 plain)
-    for student in $students; do
-        train "$(bundle_of "$student")" "${student}_plain" "${precision[@]}"
-        score "$(bundle_of "$student")" "${student}_plain" --checkpoint "runs/${student}_plain/model.pt"
-    done
+    for student in $students; do both "$(bundle_of "$student")" "${student}_plain" "${precision[@]}"; done
     ;;
 distil)
     for student in $students; do

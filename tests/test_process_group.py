@@ -46,3 +46,4 @@ def test_groups_are_left_while_ddp_lives(tmp_path: Path):
 
 def test_without_a_group():
     leave_process_group()
+    assert not distributed.is_initialized()
