@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from monai.data import load_net_with_metadata, save_net_with_metadata
 from monai.networks.nets import BasicUNet
+from monai.networks.nets.basic_unet import UpCat
 from monai.networks.utils import convert_to_onnx, convert_to_torchscript
 from torch import Tensor, nn
 
@@ -31,20 +33,15 @@ _SEED = 0
 def size_step(network: nn.Module, roi_size: Sequence[int]) -> list[int]:
     """Edges that the ONNX network takes are multiples of these; TorchScript takes what the network does.
 
-    A trace keeps the branches that it met. BasicUNet pads odd maps in a branch, so its images have to be
-    padded outside. HRNet3D pads without a branch. Other networks are taken to fit their windows alone.
+    A trace keeps the branches that it met. BasicUNet and HRNet3D are traced without one; other networks are
+    taken to fit their windows alone.
 
     Args:
         network: to be exported.
         roi_size: size of the windows in voxels.
     """
-    step = {BasicUNet: [16] * 3, HRNet3D: [1] * 3}.get(type(network), [int(edge) for edge in roi_size])
-    if any(edge % multiple for edge, multiple in zip(roi_size, step, strict=True)):
-        raise ValueError(
-            f"Windows of {list(roi_size)} voxels cannot be exported: as ONNX {type(network).__name__} takes "
-            f"multiples of {step}. Change roi_size in the bundle's configs."
-        )
-    return step
+    any_size = isinstance(network, (BasicUNet, HRNet3D))
+    return [1] * 3 if any_size else [int(edge) for edge in roi_size]
 
 
 def write_torchscript(network: nn.Module, file: Path, metadata: Mapping[str, Any]) -> None:
@@ -75,7 +72,7 @@ def write_onnx(
     import onnx
 
     axes = {0: "batch", 2: "x", 3: "y", 4: "z"}
-    with _quiet():
+    with _quiet(), _without_branches(network):
         model = convert_to_onnx(
             network,
             [torch.zeros(1, channels, *roi_size)],
@@ -146,6 +143,26 @@ def differences(
             }
         )
     return rows
+
+
+@contextmanager
+def _without_branches(network: nn.Module) -> Iterator[None]:
+    """Let BasicUNet pad odd maps without a branch, which a trace would fix."""
+    ups = [module for module in network.modules() if isinstance(module, UpCat) and module.is_pad]
+    for module in ups:
+        vars(module)["forward"] = MethodType(_up_and_concatenate, module)
+    try:
+        yield
+    finally:
+        for module in ups:
+            del vars(module)["forward"]  # the class has it again
+
+
+def _up_and_concatenate(module: UpCat, image: Tensor, skip: Tensor) -> Tensor:
+    """`UpCat.forward`, with a padding of 0 where the map needs none."""
+    image = module.upsample(image)
+    gaps = [gap for axis in (-1, -2, -3) for gap in (0, skip.shape[axis] - image.shape[axis])]
+    return module.convs(torch.cat([skip, F.pad(image, gaps, mode="replicate")], dim=1))
 
 
 @contextmanager

@@ -45,17 +45,12 @@ def test_torchscript_at_five_sizes(kind: str, family: str, exported: Exported):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "family"), STUDENTS)
 def test_onnx_at_five_sizes(kind: str, family: str, exported: Exported):
-    """HR-Net takes odd sizes as they are; images for the U-Net are padded outside, at the far edges."""
     root = exported(kind, family)
     network = network_of(root)
     session = onnxruntime.InferenceSession(root / "models" / "model.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 1, "x", "y", "z"]
     for size in ODD + EVEN:
         x = image(size)
-        if kind == "unet_student":
-            x = torch.from_numpy(
-                np.pad(x.numpy(), [(0, 0), (0, 0), *((0, -edge % 16) for edge in size[1:])], mode="edge")
-            )
         with torch.inference_mode():
             expected = network(x).numpy()
         (found,) = session.run(None, {"image": x.numpy()})
@@ -65,6 +60,7 @@ def test_onnx_at_five_sizes(kind: str, family: str, exported: Exported):
 def test_differences_are_those_of_the_logits():
     """Against a network whose logits are off by a known amount at one voxel of one size."""
     network = torch.nn.Conv3d(1, 2, 3, padding=1)
+    network.load_state_dict({**network.state_dict(), "bias": torch.tensor([10.0, 0.0])})  # class 0 everywhere
 
     def off(x: torch.Tensor) -> torch.Tensor:
         logits = network(x).clone()
@@ -82,12 +78,21 @@ def test_differences_are_those_of_the_logits():
 
 
 def test_steps_of_sizes():
-    unet = BasicUNet(3, 1, 2, (2, 2, 2, 2, 2, 2))
-    assert size_step(unet, [32, 48, 96]) == [16, 16, 16]
+    assert size_step(BasicUNet(3, 1, 2, (2, 2, 2, 2, 2, 2)), [32, 40, 31]) == [1, 1, 1]
     assert size_step(HRNet3D(1, 2, 2, (1,), 1, (2, 4)), [33, 48, 31]) == [1, 1, 1]
     assert size_step(torch.nn.Conv3d(1, 2, 1), [33, 48, 31]) == [33, 48, 31]
-    with pytest.raises(ValueError, match=r"Windows of \[32, 40, 32\] .* BasicUNet takes multiples of \[16"):
-        size_step(unet, [32, 40, 32])
+
+
+@pytest.mark.parametrize("traced", [(32, 48, 32), (40, 57, 39)])
+def test_onnx_of_a_unet_takes_any_size_and_leaves_it_as_it_was(traced: tuple[int, ...], tmp_path: Path):
+    network = BasicUNet(3, 1, 2, (4, 4, 8, 8, 16, 4)).eval()
+    x = image((1, 33, 51, 35))
+    with torch.inference_mode():
+        expected = network(x).numpy()
+    write_onnx(network, tmp_path / "model.onnx", 1, traced, {})
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"image": x.numpy()})[0], expected, atol=1e-4)
+    assert all("forward" not in vars(module) for module in network.modules())
 
 
 def test_settings_travel_in_the_file(tmp_path: Path):
