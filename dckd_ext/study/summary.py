@@ -225,6 +225,7 @@ def _write_curves(out: Path, curves: Sequence[Mapping[str, str]], shown: Sequenc
 
 def _draw_curves(rows: Sequence[Row], curves: Sequence[Mapping[str, str]]) -> Figure:
     """One panel a student, one line an arm: the mean over its runs."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     arms = {row["run"]: row["arm"] for row in rows}
@@ -233,6 +234,8 @@ def _draw_curves(rows: Sequence[Row], curves: Sequence[Mapping[str, str]]) -> Fi
     figure = Figure(figsize=(6 * len(shown), 4), layout="constrained")
     for number, student in enumerate(shown, start=1):
         panel = figure.add_subplot(1, len(shown), number)
+        if len(set(arms.values())) > 10:  # as many colours as there are by default
+            panel.set_prop_cycle(color=colormaps["tab20"](range(20)))
         for arm in dict.fromkeys(arms.values()):
             points: dict[int, list[float]] = {}
             for point in curves:
@@ -243,5 +246,5 @@ def _draw_curves(rows: Sequence[Row], curves: Sequence[Mapping[str, str]]) -> Fi
                 panel.plot(epochs, [np.mean(points[epoch]) for epoch in epochs], marker=".", label=arm)
         panel.set(title=student, xlabel="epoch", ylabel="mean Dice, validation")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the lines
     return figure
