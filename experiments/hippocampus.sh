@@ -6,29 +6,36 @@
 #   distil     distil the two students again from the shipped teacher, and score them
 #   windows    choose the inference windows on an inner split: train on folds 2 to 4, score on fold 1
 #   recipe     trials on the same inner split: stronger and weaker augmentation, larger patches
-#   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder)
+#   larger     teacher, plain and distilled students on larger patches, which are not shipped
+#   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder, as runs/larger)
 # Trained weights go to runs/, never into the bundles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?evaluate, teacher, plain, distil, windows, recipe or report} data=${2:-} bundles=$PWD/bundles
+step=${1:?evaluate, teacher, plain, distil, windows, recipe, larger or report} data=${2:-} bundles=$PWD/bundles
 students=${STUDENTS:-unet hrnet}   # STUDENTS=unet: that one alone
+window=()                          # more options of trainings and scorings alike
 [ "$step" = report ] || : "${data:?give the folder of MSD Task04_Hippocampus}"
 
 run() { python -m monai.bundle run "$@" --dataset_dir "$data"; }
 
 train() { # BUNDLE RUN OPTION...
     run training --config_file "['$bundles/$1/configs/train.yaml'${overlay:+,'$overlay'}]" --bundle_root "$bundles/$1" \
-        --output_dir "runs/$2" --checkpoint "runs/$2/model.pt" --resume true "${@:3}"
+        --output_dir "runs/$2" --checkpoint "runs/$2/model.pt" --resume true "${window[@]}" "${@:3}"
 }
 
 score() { # BUNDLE RUN OPTION...
     run evaluating --config_file "['$bundles/$1/configs/inference.yaml','$bundles/$1/configs/evaluate.yaml']" \
-        --bundle_root "$bundles/$1" --output_dir "runs/$2" "${@:3}"
+        --bundle_root "$bundles/$1" --output_dir "runs/$2" "${window[@]}" "${@:3}"
 }
 
 both() { # BUNDLE RUN OPTION...: train, then score what was trained
     train "$@"
     score "$1" "$2" --checkpoint "runs/$2/model.pt"
+}
+
+distil() { # STUDENT RUN OPTION...: the teacher into the student's network, then score that
+    train hippocampus_distillation "$2" --student_bundle "$bundles/$(bundle_of "$1")" "${@:3}"
+    score "$(bundle_of "$1")" "$2" --checkpoint "runs/$2/model.pt"
 }
 
 bundle_of() { echo "hippocampus_$1_student_segmentation"; }
@@ -49,11 +56,7 @@ plain)
     for student in $students; do both "$(bundle_of "$student")" "${student}_plain" "${precision[@]}"; done
     ;;
 distil)
-    for student in $students; do
-        train hippocampus_distillation "${student}_distilled" \
-            --student_bundle "$bundles/$(bundle_of "$student")" "${precision[@]}"
-        score "$(bundle_of "$student")" "${student}_distilled" --checkpoint "runs/${student}_distilled/model.pt"
-    done
+    for student in $students; do distil "$student" "${student}_distilled" "${precision[@]}"; done
     ;;
 windows)
     train $unet windows --fold 1 --held_out "[0]" --epochs 20
@@ -71,6 +74,15 @@ recipe)
         score $unet "recipe/$trial" --checkpoint "runs/recipe/$trial/model.pt" --split 1 --patch_size "$patch"
     done
     ;;
+larger)
+    window=(--patch_size "[40,56,40]") options=("${precision[@]}" --epochs 60)
+    both $teacher larger/teacher "${options[@]}"
+    for student in $students; do
+        both "$(bundle_of "$student")" "larger/${student}_plain" "${options[@]}"
+        distil "$student" "larger/${student}_distilled" "${options[@]}" \
+            --teacher_weights "$PWD/runs/larger/teacher/model.pt"
+    done
+    ;;
 report)
     from=${RESULTS:-runs}
     dckd report teacher="$from/teacher,$bundles/$teacher" \
@@ -79,5 +91,5 @@ report)
         --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
         --out runs/hippocampus.html --title "Hippocampus, fold 0"
     ;;
-*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe or report" >&2 && exit 2 ;;
+*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe, larger or report" >&2 && exit 2 ;;
 esac
