@@ -7,11 +7,12 @@
 #   windows    choose the inference windows on an inner split: train on folds 2 to 4, score on fold 1
 #   recipe     trials on the same inner split: stronger and weaker augmentation, larger patches
 #   larger     teacher, plain and distilled students on larger patches, which are not shipped
+#   folds      a teacher for each of the folds 1 to 4, which it has not seen, for studies/folds.yaml (FOLDS="1 2": these)
 #   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder, as runs/larger)
 # Trained weights go to runs/, never into the bundles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?evaluate, teacher, plain, distil, windows, recipe, larger or report} data=${2:-} bundles=$PWD/bundles
+step=${1:?evaluate, teacher, plain, distil, windows, recipe, larger, folds or report} data=${2:-} bundles=$PWD/bundles
 students=${STUDENTS:-unet hrnet}   # STUDENTS=unet: that one alone
 window=()                          # more options of trainings and scorings alike
 [ "$step" = report ] || : "${data:?give the folder of MSD Task04_Hippocampus}"
@@ -83,6 +84,12 @@ larger)
             --teacher_weights "$PWD/runs/larger/teacher/model.pt"
     done
     ;;
+folds)
+    for fold in ${FOLDS:-1 2 3 4}; do
+        train $teacher "folds/teacher$fold" --fold "$fold" "${precision[@]}"
+        score $teacher "folds/teacher$fold" --split "$fold" --checkpoint "runs/folds/teacher$fold/model.pt"
+    done
+    ;;
 report)
     from=${RESULTS:-runs}
     dckd report teacher="$from/teacher,$bundles/$teacher" \
@@ -91,5 +98,5 @@ report)
         --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
         --out runs/hippocampus.html --title "Hippocampus, fold 0"
     ;;
-*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe, larger or report" >&2 && exit 2 ;;
+*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe, larger, folds or report" >&2 && exit 2 ;;
 esac

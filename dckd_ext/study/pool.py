@@ -77,6 +77,9 @@ def write_pool(parser: ConfigParser, folder: str | PathLike[str], draws: int, se
 
     Returns:
         The record: cases, draws, bytes, seconds, and how many of them the teacher took.
+
+    Raises:
+        ValueError: when the transforms crop several patches a case.
     """
     folder = Path(folder)
     if (folder / _RECORD).is_file():
@@ -89,7 +92,7 @@ def write_pool(parser: ConfigParser, folder: str | PathLike[str], draws: int, se
     for draw in range(draws):
         set_rnd(dataset, seed=int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]))
         for index in range(len(dataset)):
-            patch = ask(dataset[index])
+            patch = ask(_one_patch(dataset[index]))
             arrays = arrays or _open(folder, patch, (len(dataset), draws))
             for name, values in patch.items():
                 arrays[name][index, draw] = values
@@ -107,6 +110,13 @@ def write_pool(parser: ConfigParser, folder: str | PathLike[str], draws: int, se
     with written_whole(folder / _RECORD) as beside:
         beside.write_text(json.dumps(record, indent=4), encoding="utf-8")
     return record
+
+
+def _one_patch(item: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
+    patches = item if isinstance(item, list) else [item]  # crops give lists
+    if len(patches) != 1:
+        raise ValueError(f"a pool takes one patch a case, found {len(patches)}: set num_samples to 1")
+    return patches[0]
 
 
 class _Teacher:

@@ -120,6 +120,8 @@ def _train_on_pool(workflow: ConfigWorkflow, pool: str) -> None:
     parser["train#dataset"] = {"_target_": "dckd_ext.study.PatchPool", "folder": pool}
     if "teacher_check" in str(parser["run"]):
         parser["run"] = ["$@train#trainer.run()"]  # the teacher was checked when the pool was drawn
+    # and so were the cases
+    parser["initialize"] = [step for step in parser["initialize"] if "@train#dataset#" not in str(step)]
     if isinstance(parser["train#trainer#prepare_batch"], dict):  # arms without a teacher take none of it
         for name in ("teacher_logits", "teacher_features"):
             parser[f"train#trainer#prepare_batch#extra_keys#{name}"] = name

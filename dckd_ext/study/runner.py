@@ -18,6 +18,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from dckd_ext.data import case_list
 from dckd_ext.files import written_whole
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
@@ -157,15 +158,24 @@ class _Runner:
 
     def split(self, spec: RunSpec) -> tuple[str, int]:
         """Split file and the number of the fold in it."""
-        source = self.study.workflow / "configs" / "splits.json"
+        source = self.whole_split()
         if self.study.train_cases is None:
             return str(source), spec.fold
         target = self.out / "splits" / f"fold{spec.fold}-seed{spec.seed}.json"
         with self.lock:  # runs of a seed share it
+            if not source.is_file():
+                case_list(str(self.dataset_dir), "all", str(source))  # makes one
             write_small_split(
                 source, target, spec.fold, self.study.train_cases, spec.seed, self.study.held_out
             )
         return str(target), 0
+
+    def whole_split(self) -> Path:
+        """The split file that the workflow's train config names."""
+        parser = ConfigParser()
+        parser.read_config(str(self.study.workflow / "configs" / "train.yaml"))
+        parser.update({"bundle_root": str(self.study.workflow), "dataset_dir": str(self.dataset_dir)})
+        return Path(parser.get_parsed_content("split_file"))
 
     def start(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
         """Run a job in a process of its own; its result, or None if it failed."""

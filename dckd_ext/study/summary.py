@@ -29,7 +29,7 @@ Row = Mapping[str, str]
 
 
 class Scores:
-    """Scores of one arm of one student: for each column an array (seeds, cases of all folds).
+    """Scores of one arm of one student: for each column an array (seeds, cases of all folds, fold by fold).
 
     Args:
         rows: lines of ``runs.csv`` of the arm.
@@ -49,6 +49,7 @@ class Scores:
         read = {key: read_run(f"run={out / row['scores']}") for key, row in runs.items()}
         first = next(iter(read.values()))
         self.classes = first.classes
+        self.folds = [fold for fold in folds for _ in read[self.seeds[0], fold].cases]
         self.cases = [case for fold in folds for case in read[self.seeds[0], fold].cases]
         self.columns = {
             name: np.array([np.concatenate([read[s, f].scores[name] for f in folds]) for s in self.seeds])
@@ -103,6 +104,8 @@ def write_summary(
         parts += [f"## {student}", markdown_table(_score_table(arms))]
         parts += [f"Paired differences, {student}:", markdown_table(_difference_table(arms, baselines))]
         parts += [f"Mean Dice of each seed, {student}:", markdown_table(_seed_table(arms))]
+        if len(set(next(iter(arms.values())).folds)) > 1:
+            parts += [f"Mean Dice of each fold, {student}:", markdown_table(_fold_table(arms))]
         parts += [f"Cost, {student}:", markdown_table(_cost_table(arms))]
     parts += _about_pools(out)
     curves = _curves(out)
@@ -179,6 +182,17 @@ def _seed_table(arms: Mapping[str, Scores]) -> Table:
         means = dict(zip(found.seeds, found.columns["dice_mean"].mean(1), strict=True))
         rows.append([arm, *(f"{means[seed]:.4f}" if seed in means else "" for seed in seeds)])
     return [["arm", *map(str, seeds)], *rows]
+
+
+def _fold_table(arms: Mapping[str, Scores]) -> Table:
+    """Means over seeds and the cases of a fold."""
+    folds = sorted({fold for found in arms.values() for fold in found.folds})
+    rows = []
+    for arm, found in arms.items():
+        of = np.array(found.folds)
+        means = [found.columns["dice_mean"][:, of == fold] for fold in folds]
+        rows.append([arm, *(f"{mean.mean():.4f}" if mean.size else "" for mean in means)])
+    return [["arm", *map(str, folds)], *rows]
 
 
 def _cost_table(arms: Mapping[str, Scores]) -> Table:

@@ -15,13 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from ignite.engine import Engine
 from ignite.handlers import BasicTimeProfiler
 
+from dckd_ext.data.phantom import write_phantoms
 from dckd_ext.study import read_study, run_study
 from dckd_ext.study.run import _mean_seconds
 from dckd_ext.study.runner import _Runner
-from tests.conftest import BUNDLES
+from dckd_ext.teachers import student_network
+from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
 
 
@@ -72,6 +75,29 @@ def test_a_study_runs_continues_and_sums_up(
     assert run_study(read_study(more), msd, out, jobs=2) == []
     assert set(table(out)) == {*lines, "unet-kd-fold0-seed1"}
     assert (out / "work" / "unet-kd-fold0-seed0" / "model.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_study_on_abus_volumes_makes_the_split_that_their_bundle_names(tmp_path: Path):
+    data = tmp_path / "abus"
+    write_phantoms(data, 5, "msd", seed=0, shape=(48, 64, 40), spacing=(0.6, 0.5, 0.6))
+    weights = tmp_path / "teacher.pt"
+    torch.save(student_network(BUNDLES / "abus_teacher_segmentation").state_dict(), weights)
+    coarse = {"spacing": [1.0, 1.0, 1.0], "patch_size": SMALL["patch_size"]}
+    file = small_study(
+        tmp_path,
+        weights,
+        workflow=str(BUNDLES / "abus_distillation"),
+        teacher=str(BUNDLES / "abus_teacher_segmentation"),
+        students={"unet": str(BUNDLES / "abus_unet_student_segmentation")},
+        options=small_options(**coarse),
+        evaluate=coarse,
+    )
+    assert run_study(read_study(file), data, tmp_path / "out") == []
+    assert {line["cases"] for line in table(tmp_path / "out").values()} == {"1"}
+    whole = json.loads((data / "splits.json").read_text())
+    small = json.loads((tmp_path / "out" / "splits" / "fold0-seed0.json").read_text())
+    assert small["folds"][0] == whole["folds"][0]
 
 
 @pytest.mark.slow

@@ -11,18 +11,18 @@ import pytest
 
 from dckd_ext.report.bootstrap import bootstrap_mean, bootstrap_seeds_and_cases
 from dckd_ext.study import write_summary
-from dckd_ext.study.runner import COLUMNS
+from dckd_ext.study.runner import COLUMNS, read_table
 
 CASES = ["x", "y", "z"]
 
 
-def write_runs(out: Path, dice: dict[str, list[list[float]]]) -> None:
-    """Dice by arm, seed and case, as a study leaves them."""
-    (out / "scores").mkdir(parents=True)
-    lines = []
+def write_runs(out: Path, dice: dict[str, list[list[float]]], fold: int = 0) -> None:
+    """Dice by arm, seed and case, as a study leaves them; a second call adds a fold."""
+    (out / "scores").mkdir(parents=True, exist_ok=True)
+    lines = read_table(out / "runs.csv")
     for arm, seeds in dice.items():
         for seed, row in enumerate(seeds):
-            name = f"unet-{arm}-fold0-seed{seed}"
+            name = f"unet-{arm}-fold{fold}-seed{seed}"
             with open(out / "scores" / f"{name}.csv", "w", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(["case", "dice_left", "hd95_left", "dice_mean", "hd95_mean", "seconds"])
@@ -31,7 +31,7 @@ def write_runs(out: Path, dice: dict[str, list[list[float]]]) -> None:
                     for case, value in zip(CASES, row, strict=True)
                 )
             line = dict.fromkeys(COLUMNS, 1) | {"run": name, "student": "unet", "arm": arm, "device": "cpu"}
-            lines.append(line | {"seed": seed, "fold": 0, "scores": f"scores/{name}.csv"})
+            lines.append(line | {"seed": seed, "fold": fold, "scores": f"scores/{name}.csv"})
     with open(out / "runs.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -70,6 +70,23 @@ def test_differences_are_taken_on_common_seeds_and_cases(tmp_path: Path):
     file.write_text(file.read_text().replace("x,", "other,"))
     with pytest.raises(ValueError, match="kd and plain were not scored on the same cases"):
         write_summary(tmp_path, "A study", ["plain"])
+
+
+def test_of_several_folds_each_has_its_mean(tmp_path: Path):
+    arms = {"plain": [[0.1, 0.2, 0.3], [0.3, 0.4, 0.5]], "kd": [[0.3, 0.3, 0.3], [0.3, 0.3, 0.3]]}
+    write_runs(tmp_path, arms)
+    assert "of each fold" not in write_summary(tmp_path, "A study").read_text()
+    write_runs(tmp_path, {arm: [[0.9] * 3, [0.7] * 3] for arm in arms}, fold=3)
+    text = write_summary(tmp_path, "A study", ["plain"]).read_text()
+    assert "6 cases" in text
+    assert "| plain | 2 | 0.5500 [" in text
+    of_folds = rows(text.split("Mean Dice of each fold, unet:")[1].split("Cost")[0])
+    assert of_folds == {
+        "arm": ["0", "3"],
+        "---": ["---", "---"],
+        "plain": ["0.3000", "0.8000"],
+        "kd": ["0.3000", "0.8000"],
+    }
 
 
 def test_of_a_folder_that_two_studies_share_only_the_named_runs_are_shown(tmp_path: Path):
