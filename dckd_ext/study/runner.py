@@ -18,7 +18,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from dckd_ext.data import case_list
+from dckd_ext.data.case_list import case_list, folder_layout
 from dckd_ext.files import written_whole
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
@@ -57,8 +57,11 @@ def run_study(
         The runs that failed; their log says why.
 
     Raises:
-        ValueError: when ``runs.csv`` has a run of another configuration under the same name.
+        FileNotFoundError: when ``dataset_dir`` has no layout that the bundles take.
+        ValueError: when ``runs.csv`` has a run of another configuration under the same name, or the study asks
+            for a split of data that come split.
     """
+    _check_split(study, dataset_dir)
     runner = _Runner(study, Path(dataset_dir).resolve(), Path(out).resolve(), tuple(devices))
     todo = runner.open_runs()
     _logger.info("%s: %d of %d runs to do", study.name, len(todo), len(study.runs()))
@@ -136,9 +139,9 @@ class _Runner:
         arm = self.study.arms[spec.arm]
         weights = self.study.teacher_weights.get(spec.fold)
         split_file, fold = self.split(spec)
-        held_out = (
-            [] if self.study.train_cases else list(self.study.held_out)
-        )  # a small split is without them
+        given = _comes_split(self.dataset_dir)
+        # a small split is without the folds held out
+        held_out = [] if self.study.train_cases else list(self.study.held_out)
         return {
             "kind": "run",
             "workflow": str(self.study.workflow),
@@ -147,7 +150,7 @@ class _Runner:
             "teacher_weights": str(weights) if weights else None,
             "overlays": [str(file) for file in arm.overlays],
             "options": {"held_out": held_out, **self.study.options, **arm.options},
-            "evaluate": dict(self.study.evaluate),
+            "evaluate": {**({"split": "validation"} if given else {}), **self.study.evaluate},
             "dataset_dir": str(self.dataset_dir),
             "split_file": split_file,
             "fold": fold,
@@ -234,6 +237,19 @@ class _Runner:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(lines)
+
+
+def _comes_split(dataset_dir: str | Path) -> bool:
+    return folder_layout(str(dataset_dir)) == "tdsc"
+
+
+def _check_split(study: Study, dataset_dir: str | Path) -> None:
+    asked = {"folds": list(study.folds), "held_out": list(study.held_out), "train_cases": study.train_cases}
+    if _comes_split(dataset_dir) and asked != {"folds": [0], "held_out": [], "train_cases": None}:
+        raise ValueError(
+            f"{dataset_dir} comes split into Train, Validation and Test, so {study.name} can have neither "
+            f"folds but [0] nor held_out nor train_cases, found {asked}"
+        )
 
 
 def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,17 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from dckd_ext.study import read_study
+from dckd_ext.study.plan import Study
+from dckd_ext.study.runner import _Runner
 from tests.study.examples import ARMS, write_study
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_combination_is_one_run_and_arms_of_a_seed_stand_together(tmp_path: Path):
@@ -82,3 +87,21 @@ def beside_a_trained_teacher(file: Path, root: Path) -> Path:
     (root / "runs" / "inner_teacher").mkdir(parents=True)
     (root / "runs" / "inner_teacher" / "model.pt").touch()
     return root / "experiments" / "studies" / file.name
+
+
+def test_the_example_of_the_docs_is_a_study(tmp_path: Path):
+    text = (ROOT / "docs" / "study.md").read_text().split("```yaml\n")[1].split("```")[0]
+    for name in ("bundles", "experiments"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        text.replace("my_teacher", "hippocampus_teacher").replace("my_student", "hippocampus_unet_student")
+    )
+    study = read_study(file)
+    assert list(study.arms) == ["plain", "kd", "cwd", "cwd_strong"]
+    assert len(study.runs()) == 12
+    digests = {_Runner(study, tmp_path, tmp_path, ()).config_hash(spec) for spec in study.runs()}
+    assert len(digests) == 12  # the arms do differ
+    keys = re.findall(r"^\| `(\w+): ", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE)
+    assert set(keys) < {each.name for each in fields(Study)}
+    assert len(keys) == 6

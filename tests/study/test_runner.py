@@ -19,6 +19,7 @@ import torch
 from ignite.engine import Engine
 from ignite.handlers import BasicTimeProfiler
 
+from dckd_ext.data import case_list
 from dckd_ext.data.phantom import write_phantoms
 from dckd_ext.study import read_study, run_study
 from dckd_ext.study.run import _mean_seconds
@@ -26,6 +27,9 @@ from dckd_ext.study.runner import _Runner
 from dckd_ext.teachers import student_network
 from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
+
+
+ABUS = {"shape": (48, 64, 40), "spacing": [0.6, 0.5, 0.6]}
 
 
 def small_study(folder: Path, teacher_weights: Path, **changes):
@@ -77,10 +81,7 @@ def test_a_study_runs_continues_and_sums_up(
     assert (out / "work" / "unet-kd-fold0-seed0" / "model.pt").stat().st_mtime_ns == before
 
 
-@pytest.mark.slow
-def test_a_study_on_abus_volumes_makes_the_split_that_their_bundle_names(tmp_path: Path):
-    data = tmp_path / "abus"
-    write_phantoms(data, 5, "msd", seed=0, shape=(48, 64, 40), spacing=(0.6, 0.5, 0.6))
+def abus_study(tmp_path: Path, **changes):
     weights = tmp_path / "teacher.pt"
     torch.save(student_network(BUNDLES / "abus_teacher_segmentation").state_dict(), weights)
     coarse = {"spacing": [1.0, 1.0, 1.0], "patch_size": SMALL["patch_size"]}
@@ -90,14 +91,35 @@ def test_a_study_on_abus_volumes_makes_the_split_that_their_bundle_names(tmp_pat
         workflow=str(BUNDLES / "abus_distillation"),
         teacher=str(BUNDLES / "abus_teacher_segmentation"),
         students={"unet": str(BUNDLES / "abus_unet_student_segmentation")},
-        options=small_options(**coarse),
-        evaluate=coarse,
+        options=small_options(nrrd_spacing=ABUS["spacing"], **coarse),
+        evaluate={"nrrd_spacing": ABUS["spacing"], **coarse},
+        **changes,
     )
-    assert run_study(read_study(file), data, tmp_path / "out") == []
+    return read_study(file)
+
+
+@pytest.mark.slow
+def test_a_study_on_abus_volumes_makes_the_split_that_their_bundle_names(tmp_path: Path):
+    data = write_phantoms(tmp_path / "abus", 5, "msd", seed=0, **ABUS)
+    assert run_study(abus_study(tmp_path), data, tmp_path / "out") == []
     assert {line["cases"] for line in table(tmp_path / "out").values()} == {"1"}
     whole = json.loads((data / "splits.json").read_text())
     small = json.loads((tmp_path / "out" / "splits" / "fold0-seed0.json").read_text())
     assert small["folds"][0] == whole["folds"][0]
+
+
+@pytest.mark.slow
+def test_data_that_come_split_are_scored_on_their_validation_section(tmp_path: Path):
+    data = write_phantoms(tmp_path / "abus", 6, "tdsc", seed=0, shares=(0.5, 0.17, 0.33), **ABUS)
+    with pytest.raises(ValueError, match=r"comes split into Train, Validation and Test.*'train_cases': 3"):
+        run_study(abus_study(tmp_path), data, tmp_path / "out")
+    arms = {"kd": str(ARMS / "logits.yaml")}
+    assert run_study(abus_study(tmp_path, train_cases=None, arms=arms), data, tmp_path / "out") == []
+    (line,) = table(tmp_path / "out").values()
+    with open(tmp_path / "out" / line["scores"], newline="") as lines:
+        scored = [row["case"] for row in csv.DictReader(lines)]
+    assert scored == [case["case"] for case in case_list(str(data), "validation")]
+    assert int(line["steps"]) == 2  # three training cases, batches of two, the rest dropped, two epochs
 
 
 @pytest.mark.slow
