@@ -96,7 +96,8 @@ def read_study(file: str | Path) -> Study:
     examples.
 
     Raises:
-        FileNotFoundError: for the study, or a path in it, that does not exist.
+        FileNotFoundError: for the study, or a path in it, that does not exist; the teachers' weights are
+            looked for when they are needed.
         ValueError: when a key is missing, unknown or of the wrong kind.
     """
     file = Path(file)
@@ -113,10 +114,11 @@ def read_study(file: str | Path) -> Study:
     paths = _Paths(file)
     content["workflow"] = paths.existing(content["workflow"], "workflow")
     content["teacher"] = paths.existing(content["teacher"], "teacher")
-    for key in ("students", "teacher_weights"):
-        content[key] = {
-            name: paths.existing(path, f"{key}#{name}") for name, path in (content.get(key) or {}).items()
-        }
+    content["students"] = {
+        name: paths.existing(path, f"students#{name}") for name, path in content["students"].items()
+    }
+    weights = content.get("teacher_weights") or {}
+    content["teacher_weights"] = {fold: paths.absolute(path) for fold, path in weights.items()}
     content["arms"] = {name: _arm(name, arm, paths) for name, arm in content["arms"].items()}
     if strange := sorted(set(content.get("baselines", [])) - set(content["arms"])):
         raise ValueError(f"{file}: baselines {strange} are not among the arms {sorted(content['arms'])}")
@@ -159,8 +161,11 @@ def _arm(name: str, content: Any, paths: _Paths) -> Arm:
 class _Paths:
     file: Path
 
+    def absolute(self, path: Any) -> Path:
+        return (self.file.parent / Path(str(path)).expanduser()).resolve()
+
     def existing(self, path: Any, key: str) -> Path:
-        found = (self.file.parent / Path(str(path)).expanduser()).resolve()
+        found = self.absolute(path)
         if not found.exists():
             raise FileNotFoundError(f"{self.file}: {key} names {found}, which does not exist")
         return found

@@ -57,11 +57,13 @@ def run_study(
         The runs that failed; their log says why.
 
     Raises:
-        FileNotFoundError: when ``dataset_dir`` has no layout that the bundles take.
-        ValueError: when ``runs.csv`` has a run of another configuration under the same name, or the study asks
-            for a split of data that come split.
+        FileNotFoundError: when ``dataset_dir`` has no layout that the bundles take, or a fold's teacher no
+            weights.
+        ValueError: when ``runs.csv`` has a run of another configuration under the same name, or the study
+            asks for a split of data that come split.
     """
     _check_split(study, dataset_dir)
+    _check_teachers(study)
     runner = _Runner(study, Path(dataset_dir).resolve(), Path(out).resolve(), tuple(devices))
     todo = runner.open_runs()
     _logger.info("%s: %d of %d runs to do", study.name, len(todo), len(study.runs()))
@@ -250,6 +252,15 @@ def _check_split(study: Study, dataset_dir: str | Path) -> None:
             f"{dataset_dir} comes split into Train, Validation and Test, so {study.name} can have neither "
             f"folds but [0] nor held_out nor train_cases, found {asked}"
         )
+
+
+def _check_teachers(study: Study) -> None:
+    for fold in study.folds:
+        weights = study.teacher_weights.get(fold)
+        if weights and not weights.is_file():
+            raise FileNotFoundError(
+                f"{study.name}: teacher_weights#{fold} names {weights}, which does not exist"
+            )
 
 
 def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from dckd_ext.teachers import student_network
 from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
 
-
 ABUS = {"shape": (48, 64, 40), "spacing": [0.6, 0.5, 0.6]}
 
 
@@ -182,6 +181,13 @@ def test_a_changed_configuration_is_refused(tmp_path: Path, msd: Path):
         ValueError, match=r"unet-plain-fold0-seed0 was run with another configuration \(abc, now "
     ):
         run_study(study, msd, out)
+
+
+def test_a_teacher_without_weights_is_named_before_anything_runs(tmp_path: Path, msd: Path):
+    file = write_study(tmp_path, seeds=[0], teacher_weights={0: "absent.pt", 3: "unused.pt"})
+    with pytest.raises(FileNotFoundError, match=r"teacher_weights#0 names .*absent.pt, which does not exist"):
+        run_study(read_study(file), msd, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_settings_or_another_teacher_are_another_configuration(tmp_path: Path, msd: Path):
