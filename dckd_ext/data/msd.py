@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dckd_ext.files import written_whole
@@ -159,24 +161,27 @@ def _check_fold(number: str | int, count: int, file: str) -> None:
 def download_msd(dataset_dir: str, task: str) -> None:
     """Download an MSD task with MONAI (its md5 is checked) unless ``dataset_dir`` has a ``dataset.json``.
 
+    The archive stays beside the folder, which appears when all of it is unpacked.
+
     Raises:
-        ValueError: when ``dataset_dir`` does not end in the task's name, which the archive unpacks to.
+        ValueError: when ``dataset_dir`` does not end in the task's name, which the archive unpacks to, or
+            holds something else.
     """
-    from monai.apps import DecathlonDataset, download_and_extract
+    from monai.apps import DecathlonDataset, download_url, extractall
 
     folder = Path(dataset_dir)
     if (folder / "dataset.json").is_file():
         return
     if folder.name != task:
         raise ValueError(f"to download, dataset_dir must end in {task}, found {dataset_dir}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} has no dataset.json but is not empty: remove it to download {task} anew")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    download_and_extract(
-        url=DecathlonDataset.resource[task],
-        filepath=folder.parent / f"{task}.tar",
-        output_dir=folder.parent,
-        hash_val=DecathlonDataset.md5[task],
-        hash_type="md5",
-    )
+    archive = folder.parent / f"{task}.tar"
+    download_url(DecathlonDataset.resource[task], archive, DecathlonDataset.md5[task], "md5")
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{task}_") as beside:
+        extractall(archive, beside)
+        os.replace(Path(beside) / task, folder)
 
 
 def image_files(dataset_dir: str) -> list[dict[str, str]]:

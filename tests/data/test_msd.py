@@ -1,10 +1,18 @@
+import functools
+import hashlib
 import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from monai.apps import DecathlonDataset
+from monai.apps.utils import HashCheckError
 
 from dckd_ext.data import download_msd, image_files, msd_datalist
-from tests.conftest import bundle, make_msd
+from tests.conftest import bundle, make_msd, train
 
 
 def names(cases) -> set[str]:
@@ -127,3 +135,77 @@ def test_shipped_split_names_every_case_once():
     assert sum(map(len, numbers)) == 260 == len({number for part in numbers for number in part})
     assert len(split["folds"]) == 5
     assert len(split["test"]) == 50
+
+
+@pytest.fixture
+def served(tmp_path: Path, msd: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The small set as an archive at a local address that MONAI takes for the hippocampus set's."""
+    archive = tmp_path / "served" / "Task04_Hippocampus.tar"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w") as tar:
+        tar.add(msd, "Task04_Hippocampus")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(archive.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+        monkeypatch.setitem(DecathlonDataset.resource, "Task04_Hippocampus", address)
+        digest = hashlib.md5(archive.read_bytes()).hexdigest()
+        monkeypatch.setitem(DecathlonDataset.md5, "Task04_Hippocampus", digest)
+        yield archive
+        server.shutdown()
+
+
+def test_download_fetches_checks_and_unpacks(served: Path, msd: Path, tmp_path: Path):
+    folder = tmp_path / "new" / "Task04_Hippocampus"
+    download_msd(str(folder), "Task04_Hippocampus")
+    assert {file.name for file in (folder / "imagesTr").iterdir()} == {
+        file.name for file in (msd / "imagesTr").iterdir()
+    }
+    assert msd_datalist(str(folder), "training", str(folder / "splits.json"))
+
+
+def test_download_of_another_archive_is_refused(served: Path, tmp_path: Path):
+    served.write_bytes(served.read_bytes() + b"more")
+    folder = tmp_path / "new" / "Task04_Hippocampus"
+    with pytest.raises(HashCheckError, match="md5 hash check of downloaded file failed"):
+        download_msd(str(folder), "Task04_Hippocampus")
+    assert not folder.exists()
+
+
+def test_a_folder_appears_when_all_is_unpacked(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "new" / "Task04_Hippocampus"
+
+    def stops_midway(archive: Path, target: str) -> None:
+        (Path(target) / folder.name).mkdir()
+        (Path(target) / folder.name / "dataset.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("monai.apps.extractall", stops_midway)
+        with pytest.raises(KeyboardInterrupt):
+            download_msd(str(folder), "Task04_Hippocampus")
+    assert [file.name for file in folder.parent.iterdir()] == ["Task04_Hippocampus.tar"]
+    download_msd(str(folder), "Task04_Hippocampus")
+    assert (folder / "dataset.json").stat().st_size > 2
+
+
+def test_download_does_not_touch_other_files(served: Path, tmp_path: Path):
+    folder = tmp_path / "Task04_Hippocampus"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"has no dataset.json but is not empty"):
+        download_msd(str(folder), "Task04_Hippocampus")
+    assert not (tmp_path / "Task04_Hippocampus.tar").exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_downloads_its_data(served: Path, tmp_path: Path):
+    train(
+        "unet_student_segmentation",
+        tmp_path / "out",
+        tmp_path / "Task04_Hippocampus",
+        download="true",  # as on the command line
+        split_file=str(tmp_path / "splits.json"),
+    )
+    assert (tmp_path / "out" / "model.pt").is_file()
+    assert (tmp_path / "splits.json").is_file()
