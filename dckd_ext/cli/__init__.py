@@ -1,4 +1,7 @@
-"""`dckd COMMAND`: one module of this package a command, imported only when it is called."""
+"""`dckd COMMAND`: one module of this package a command, imported only when it is called.
+
+The modules import what an extra brings in their functions, so that `dckd` can list them all without it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from importlib import import_module
 
 import fire
 
+_EXTRAS = {"matplotlib": "report", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}
 _COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
 
 
@@ -17,3 +21,9 @@ def main() -> None:
         fire.Fire({name: getattr(import_module(f"{__name__}.{name}"), name) for name in chosen}, name="dckd")
     except (ValueError, OSError) as error:
         sys.exit(f"dckd: {error}")
+    except ModuleNotFoundError as error:
+        module = str(error.name).partition(".")[0]
+        if module not in _EXTRAS:
+            raise
+        extra = _EXTRAS[module]
+        sys.exit(f"dckd: {module} is not installed; in the source tree: pip install '.[{extra}]'")

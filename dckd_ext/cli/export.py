@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dckd_ext.export import export_bundle
-
 
 def export(*bundles: str, out: str = "") -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
@@ -20,6 +18,8 @@ def export(*bundles: str, out: str = "") -> None:
     Raises:
         ValueError: when there is no bundle, or one cannot be exported; see `dckd_ext.export.export_bundle`.
     """
+    from dckd_ext.export import export_bundle
+
     if not bundles:
         raise ValueError("Name at least one bundle: dckd export BUNDLE...")
     for bundle in map(str, bundles):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dckd_ext import predict as exported
-
 
 def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float | None = None) -> None:
     """Segment volumes; a case that fails does not stop the others.
@@ -23,6 +21,8 @@ def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float
         ValueError: when there is nothing to segment, or the network is unfit.
         SystemExit: with code 1 when cases failed.
     """
+    from dckd_ext import predict as exported
+
     if not inputs:
         raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")
     path = Path(str(model))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dckd_ext.files import written_whole
-from dckd_ext.report import Comparison, Run, check_same_cases, markdown, page, read_run
+
+if TYPE_CHECKING:
+    from dckd_ext.report import Comparison, Run
 
 
 def report(
@@ -32,6 +35,8 @@ def report(
     Raises:
         ValueError: when a file lacks something, or the runs were not scored on the same cases.
     """
+    from dckd_ext.report import check_same_cases, markdown, page, read_run
+
     if not runs:
         raise ValueError("no runs given, expected NAME=RUN or NAME=RUN,BUNDLE for each")
     read = [read_run(text) for text in runs]
@@ -48,6 +53,8 @@ def report(
 
 
 def _comparison(text: str, runs: Sequence[Run]) -> Comparison:
+    from dckd_ext.report import Comparison
+
     pairs = {f"{one.name}-{other.name}": Comparison(one, other) for one in runs for other in runs}
     if text not in pairs:
         raise ValueError(f"cannot compare {text!r}: expected A-B of the names {[run.name for run in runs]}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from dckd_ext.study import read_study, run_study, write_summary
-
 
 def study(
     file: str,
@@ -32,6 +30,8 @@ def study(
     Raises:
         ValueError: when the study or the folder is not as it should be; at the end, when runs failed.
     """
+    from dckd_ext.study import read_study, run_study, write_summary
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     named = [name for name in devices.split(",") if name] if isinstance(devices, str) else tuple(devices)
     plan = read_study(str(file))
