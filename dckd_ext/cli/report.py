@@ -43,13 +43,13 @@ def report(
     check_same_cases(read)
     wanted = compare.split(",") if isinstance(compare, str) else compare
     comparisons = [_comparison(text, read) for text in wanted]
-    text, html = Path(out).with_suffix(".md"), Path(out).with_suffix(".html")
-    with written_whole(text) as beside:
-        beside.write_text(markdown(title, read, comparisons), encoding="utf-8")
-    with written_whole(html) as beside:
-        beside.write_text(page(title, read, comparisons, dataset_dir, planes), encoding="utf-8")
-    print(text.read_text(encoding="utf-8"))
-    print(f"report: {html.resolve()}")
+    html = page(title, read, comparisons, dataset_dir, planes)
+    tables = markdown(title, read, comparisons)
+    for ending, content in ((".md", tables), (".html", html)):
+        with written_whole(Path(out).with_suffix(ending)) as beside:
+            beside.write_text(content, encoding="utf-8")
+    print(tables)
+    print(f"report: {Path(out).with_suffix('.html').resolve()}")
 
 
 def _comparison(text: str, runs: Sequence[Run]) -> Comparison:

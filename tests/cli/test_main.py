@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dckd_ext.cli import _COMMANDS, _EXTRAS
+
+TEACHER = Path(__file__).parents[2] / "docs" / "results" / "hippocampus" / "teacher"
 
 
 def without_extras(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,14 +28,17 @@ def test_all_commands_are_listed():
 @pytest.mark.parametrize(
     ("arguments", "module", "extra"),
     [
-        (["report", "a=b"], "matplotlib", "report"),
+        (["report", f"teacher={TEACHER}", "--out", "OUT/report.html"], "matplotlib", "report"),
         (["study", "absent.yaml"], "matplotlib", "report"),
         (["export", "absent"], "onnxruntime", "export"),
         (["predict", "absent", "x.nii", "--out", "y"], "onnxruntime", "export"),
     ],
 )
-def test_a_missing_extra_is_named(arguments: list[str], module: str, extra: str):
-    found = without_extras(*arguments)
+def test_a_missing_extra_is_named_and_nothing_written(
+    arguments: list[str], module: str, extra: str, tmp_path: Path
+):
+    found = without_extras(*(text.replace("OUT", str(tmp_path)) for text in arguments))
     assert found.returncode == 1
     assert f"dckd: {module} is not installed; in the source tree: pip install '.[{extra}]'" in found.stderr
     assert "Traceback" not in found.stderr
+    assert list(tmp_path.iterdir()) == []
