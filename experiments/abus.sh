@@ -13,7 +13,7 @@ data)
     ;;
 teacher)
     python -m monai.bundle run training --config_file "$bundle/configs/train.yaml" --bundle_root "$bundle" "${coarse[@]}" \
-        --epochs 30 --val_interval 5 --autocast bfloat16 --checkpoint "$out/model.pt" --output_dir "$out" --resume true
+        --epochs 10 --val_interval 5 --autocast bfloat16 --checkpoint "$out/model.pt" --output_dir "$out" --resume true
     python -m monai.bundle run evaluating \
         --config_file "['$bundle/configs/inference.yaml','$bundle/configs/evaluate.yaml']" --bundle_root "$bundle" "${coarse[@]}" \
         --split 0 --checkpoint "$out/model.pt" --output_dir "$out"
