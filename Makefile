@@ -39,7 +39,7 @@ venv: $(STAMP)
 
 # torch first and by itself, so that its build can be chosen; the other versions are pinned
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.version_info >= (3, 10) or sys.exit('Python 3.10 or newer is needed: PYTHON=...')"
+	$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or newer is needed: PYTHON=...')"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install $(TORCH_INDEX) "$(TORCH)"
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
