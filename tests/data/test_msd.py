@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from monai.apps import DecathlonDataset
+from monai.apps import DecathlonDataset, download_and_extract
 from monai.apps.utils import HashCheckError
 
 from dckd_ext.data import download_msd, image_files, msd_datalist
@@ -162,6 +162,12 @@ def test_download_fetches_checks_and_unpacks(served: Path, msd: Path, tmp_path: 
         file.name for file in (msd / "imagesTr").iterdir()
     }
     assert msd_datalist(str(folder), "training", str(folder / "splits.json"))
+
+
+def test_the_other_download_that_the_error_names_has_what_it_needs(served: Path, tmp_path: Path):
+    address = DecathlonDataset.resource["Task04_Hippocampus"]
+    download_and_extract(address, output_dir=tmp_path / "new")  # what DecathlonDataset calls
+    assert (tmp_path / "new" / "Task04_Hippocampus" / "dataset.json").is_file()
 
 
 def test_download_of_another_archive_is_refused(served: Path, tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dckd_ext.inferers import DistillationInferer
-from dckd_ext.study import PatchPool, write_pool
+from dckd_ext.study.pool import PatchPool, _one_patch, write_pool
 from tests.conftest import SMALL, workflow
 
 
@@ -62,6 +62,13 @@ def test_a_finished_pool_is_kept(drawn):
     before = (folder / "image.npy").stat().st_mtime_ns
     assert write_pool(parser, folder, draws=9, seed=9) == record
     assert (folder / "image.npy").stat().st_mtime_ns == before
+
+
+def test_several_patches_a_case_are_refused():
+    patch = {"image": torch.zeros(1)}
+    assert _one_patch(patch) is _one_patch([patch]) is patch
+    with pytest.raises(ValueError, match="takes one patch a case, found 2: set num_samples to 1"):
+        _one_patch([patch, patch])
 
 
 def test_an_unfinished_pool_is_refused(tmp_path: Path):
