@@ -65,10 +65,10 @@ test-label: $(STAMP) $(STAMP_LABEL)
 		$(VENV)/bin/python -m pytest tests/label
 
 bench: $(STAMP)
-	$(VENV)/bin/python -m tests.benchmarks.training --output runs/bench
-	$(VENV)/bin/python -m pytest tests/benchmarks/bench_losses.py --benchmark-json runs/bench/losses.json
-	$(VENV)/bin/python -m tests.benchmarks.runtimes --output runs/bench $(if $(DATA),--data $(DATA))
-	$(VENV)/bin/python -m tests.benchmarks.whole_volume --output runs/bench $(BENCH)
+	$(VENV)/bin/python -m benchmarks.training --output runs/bench
+	$(VENV)/bin/python -m pytest benchmarks/bench_losses.py --benchmark-json runs/bench/losses.json
+	$(VENV)/bin/python -m benchmarks.runtimes --output runs/bench $(if $(DATA),--data $(DATA))
+	$(VENV)/bin/python -m benchmarks.whole_volume --output runs/bench $(BENCH)
 
 release: $(STAMP)
 	$(VENV)/bin/dckd pack $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt)) --out runs/release

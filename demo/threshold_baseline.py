@@ -18,7 +18,7 @@ from scipy.ndimage import label as components
 
 from dckd_ext.data import case_list
 from dckd_ext.handlers import CaseScores, LesionScores
-from dckd_ext.scores import binary_dice
+from dckd_ext.metrics.scores import binary_dice
 
 CLASSES = {0: "background", 1: "lesion"}
 CHOOSE_ON = 8  # training volumes

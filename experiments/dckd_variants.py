@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses import DecoupledContrastiveLoss, Pairs, PairSampler, RankingLoss
 from dckd_ext.losses.contrastive import _Compared
-from dckd_ext.losses.peers.maps import channel_projector
+from dckd_ext.losses.maps import channel_projector
 
 
 class OwnVoxelContrastive(DecoupledContrastiveLoss):

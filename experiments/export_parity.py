@@ -22,13 +22,12 @@ import numpy as np
 import torch
 from monai.bundle import create_workflow
 
-from dckd_ext import predict
+from dckd_ext.bundle import student_network
 from dckd_ext.data import msd_datalist
-from dckd_ext.export import export_bundle
+from dckd_ext.export import export_bundle, predict
 from dckd_ext.export.networks import read_torchscript
-from dckd_ext.files import written_whole
 from dckd_ext.networks import load_weights
-from dckd_ext.teachers import student_network
+from dckd_ext.utils.files import written_whole
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 KINDS = ("unet_student", "hrnet_student", "teacher")

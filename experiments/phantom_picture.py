@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from dckd_ext.data.phantom import Phantom, make_phantom
-from dckd_ext.files import written_whole
+from dckd_ext.phantom import Phantom, make_phantom
+from dckd_ext.utils.files import written_whole
 
 PICTURE = Path("docs/pictures/phantom.png")
 SEEDS = {"malignant": 4, "benign": 8}

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dckd_ext.bank import ReferenceBank
 from dckd_ext.inferers import DistillationOutput
 from dckd_ext.losses import DecoupledContrastiveLoss, PairSampler, RankingLoss
+from dckd_ext.losses.bank import ReferenceBank
 from dckd_ext.report.curves import read_curves
 from dckd_ext.study import PatchPool
 

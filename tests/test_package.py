@@ -1,12 +1,10 @@
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
-from monai.bundle import ConfigParser
 
 import dckd_ext
-from dckd_ext.losses import RankingLoss
-from dckd_ext.networks import HRNet3D
 
 
 def test_import_is_lazy():
@@ -14,18 +12,19 @@ def test_import_is_lazy():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_registered_names_serve_in_configs():
-    network = {"_target_": "HRNet3D", "in_channels": 1, "out_channels": 2}
-    names = dckd_ext.register()
-    assert dckd_ext.register() == names  # twice does no harm
-    built = ConfigParser({"network": network, "loss": {"_target_": "RankingLoss"}})
-    assert isinstance(built.get_parsed_content("network"), HRNet3D)
-    assert isinstance(built.get_parsed_content("loss"), RankingLoss)
+@pytest.mark.parametrize("room", dckd_ext.__all__)
+def test_every_room_is_there_after_import_and_names_what_it_has(room: str):
+    found = subprocess.run(
+        [sys.executable, "-c", f"import dckd_ext; print(*dckd_ext.{room}.__all__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    module = import_module(f"dckd_ext.{room}")
+    assert found.stdout.split() == module.__all__
+    assert all(getattr(module, name) is not None for name in module.__all__)
 
 
-def test_register_does_not_hide_what_monai_has(monkeypatch: pytest.MonkeyPatch):
-    import monai.losses
-
-    monkeypatch.setattr(monai.losses, "RankingLoss", object, raising=False)
-    with pytest.raises(ValueError, match=r"monai\.losses already has another RankingLoss"):
-        dckd_ext.register()
+def test_an_unknown_room_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'looses'"):
+        dckd_ext.looses  # noqa: B018 (the look-up is the test)

@@ -15,8 +15,8 @@ from monai.inferers import SlidingWindowInferer
 from monai.transforms import GaussianSmooth, NormalizeIntensity, Resize, ScaleIntensityRangePercentiles
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.tables import as_markdown, summarise
 from dckd_ext.data import ABUS_SPACING
-from tests.benchmarks.tables import as_markdown, summarise
 from tests.conftest import workflow
 
 SIZE = (200, 300, 90)
@@ -27,7 +27,8 @@ THERE_AND_BACK = """
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Invertd
-from dckd_ext.data import ABUS_SPACING, ResampleVolumed
+from dckd_ext.data import ABUS_SPACING
+from dckd_ext.transforms import ResampleVolumed
 
 def peak():  # ru_maxrss would start with that of the parent
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dckd_ext.data import ABUS_SPACING, ReadVolumed
+from dckd_ext.data import ABUS_SPACING
 from dckd_ext.data.survey import CaseSurvey, Listing, Problem, list_folder, survey_case
-from dckd_ext.files import written_whole
+from dckd_ext.transforms import ReadVolumed
+from dckd_ext.utils.files import written_whole
 
 _COLUMNS = (
     *("section", "case", "kind", "image", "label", "size", "spacing_mm"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dckd_ext.data.phantom import write_phantoms
+from dckd_ext.phantom import write_phantoms
 
 
 def phantom(

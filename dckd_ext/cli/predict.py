@@ -21,7 +21,7 @@ def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float
         ValueError: when there is nothing to segment, or the network is unfit.
         SystemExit: with code 1 when cases failed.
     """
-    from dckd_ext import predict as exported
+    from dckd_ext.export import predict as exported
 
     if not inputs:
         raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dckd_ext.files import written_whole
+from dckd_ext.utils.files import written_whole
 
 if TYPE_CHECKING:
     from dckd_ext.report import Comparison, Run

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 
+from dckd_ext.bundle import in_channels, load_bundle_config, student_network
 from dckd_ext.networks import check_roi_size
-from dckd_ext.taps import TapInfo, list_taps, suggest_tap
-from dckd_ext.teachers import in_channels, load_bundle_config, student_network
+from dckd_ext.networks.taps import TapInfo, list_taps, suggest_tap
 
 _SIZE_KEYS = (
     "roi_size",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .msd import DOWNLOAD_HINT, Case, msd_cases, msd_datalist
-from .tdsc import TDSC_SECTIONS, tdsc_datalist
+from dckd_ext.data.msd import DOWNLOAD_HINT, Case, msd_cases, msd_datalist
+from dckd_ext.data.tdsc import TDSC_SECTIONS, tdsc_datalist
 
 __all__ = ["all_cases", "case_list", "folder_layout"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dckd_ext.files import written_whole
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["download_msd", "image_files", "msd_datalist"]
 

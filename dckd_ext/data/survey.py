@@ -12,13 +12,12 @@ import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 
-from dckd_ext.scores import bounding_box
-
-from .case_list import folder_layout
-from .checks import count_not_finite, values_outside
-from .msd import Case, msd_cases
-from .reading import ReadVolumed, extent_problem
-from .tdsc import ABUS_MAX_EXTENT, LesionBox, find_files, read_boxes, read_kinds, tdsc_sections
+from dckd_ext.data.case_list import folder_layout
+from dckd_ext.data.msd import Case, msd_cases
+from dckd_ext.data.tdsc import ABUS_MAX_EXTENT, LesionBox, find_files, read_boxes, read_kinds, tdsc_sections
+from dckd_ext.metrics.scores import bounding_box
+from dckd_ext.transforms.checks import count_not_finite, values_outside
+from dckd_ext.transforms.reading import ReadVolumed, extent_problem
 
 __all__ = ["CaseSurvey", "Listing", "Problem", "list_folder", "survey_case"]
 

@@ -11,7 +11,7 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from .msd import Case
+from dckd_ext.data.msd import Case
 
 __all__ = ["ABUS_MAX_EXTENT", "ABUS_SPACING", "TDSC_SECTIONS", "tdsc_datalist", "tdsc_sections"]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from .links import dead_links
+from dckd_ext.distribution.links import dead_links
 
 __all__ = ["LARGE", "file_problems", "is_distillation", "packed_files"]
 

@@ -11,8 +11,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from .archive import sha256_of
-from .sources import TIMEOUT, Remote
+from dckd_ext.distribution.archive import sha256_of
+from dckd_ext.distribution.sources import TIMEOUT, Remote
 
 __all__ = ["download"]
 

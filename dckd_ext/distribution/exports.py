@@ -25,8 +25,7 @@ def export_problems(root: Path) -> Iterator[str]:
     if importlib.util.find_spec("onnxruntime") is None:
         yield f"{', '.join(present)}: cannot be checked without onnxruntime (pip install 'dckd-ext[export]')"
         return
-    from dckd_ext import predict
-    from dckd_ext.export import bundle_settings, read_torchscript
+    from dckd_ext.export import bundle_settings, predict, read_torchscript
 
     if _MODULE in present:
         if (root / _MODULE).read_bytes() != Path(predict.__file__).read_bytes():

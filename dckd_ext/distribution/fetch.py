@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from .archive import unpack
-from .download import download
-from .metadata import read_metadata
-from .sources import RELEASE_URL, find
-from .weights import read_plain_tensors
+from dckd_ext.distribution.archive import unpack
+from dckd_ext.distribution.download import download
+from dckd_ext.distribution.metadata import read_metadata
+from dckd_ext.distribution.sources import RELEASE_URL, find
+from dckd_ext.distribution.weight_files import read_plain_tensors
 
 __all__ = ["Fetched", "fetch_bundle"]
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import yaml
 
-from dckd_ext.files import written_whole
-
-from .archive import sha256_of, write_zip
-from .contents import LARGE, packed_files
-from .links import moved_links
-from .metadata import read_metadata
-from .rules import violations
+from dckd_ext.distribution.archive import sha256_of, write_zip
+from dckd_ext.distribution.contents import LARGE, packed_files
+from dckd_ext.distribution.links import moved_links
+from dckd_ext.distribution.metadata import read_metadata
+from dckd_ext.distribution.rules import violations
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["CHECKSUMS", "INDEX", "Packed", "pack_bundles"]
 

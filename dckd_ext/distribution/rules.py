@@ -5,10 +5,10 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from .contents import file_problems, is_distillation
-from .exports import export_problems
-from .metadata import metadata_problems
-from .weights import network_problems
+from dckd_ext.distribution.contents import file_problems, is_distillation
+from dckd_ext.distribution.exports import export_problems
+from dckd_ext.distribution.metadata import metadata_problems
+from dckd_ext.distribution.weight_files import network_problems
 
 __all__ = ["violations"]
 

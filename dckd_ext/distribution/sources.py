@@ -13,8 +13,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlparse
 from urllib.request import urlopen
 
-from .archive import check_paths
-from .release import CHECKSUMS, INDEX
+from dckd_ext.distribution.archive import check_paths
+from dckd_ext.distribution.release import CHECKSUMS, INDEX
 
 __all__ = ["RELEASE_URL", "Remote", "Source", "find"]
 

@@ -1,8 +1,15 @@
-"""Networks of bundles as TorchScript and ONNX, with what `dckd_ext.predict` has to know about them."""
+"""Networks of bundles as TorchScript and ONNX, and `predict`, which segments with them without torch.
 
-from .bundle import export_bundle
-from .networks import differences, read_torchscript, write_onnx, write_torchscript
-from .settings import bundle_settings
+The names are loaded when they are used, since `dckd_ext.export.predict` has to start without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dckd_ext.export.bundle import export_bundle
+    from dckd_ext.export.networks import differences, read_torchscript, write_onnx, write_torchscript
+    from dckd_ext.export.settings import bundle_settings
 
 __all__ = [
     "bundle_settings",
@@ -12,3 +19,10 @@ __all__ = [
     "write_onnx",
     "write_torchscript",
 ]
+_HOMES = {"export_bundle": "bundle", "bundle_settings": "settings"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'networks')}"), name)

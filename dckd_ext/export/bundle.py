@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dckd_ext import predict
+from dckd_ext.bundle import load_bundle_config, student_network
+from dckd_ext.export import predict
+from dckd_ext.export.networks import differences, read_torchscript, size_step, write_onnx, write_torchscript
+from dckd_ext.export.predict import KEY
+from dckd_ext.export.settings import bundle_settings
 from dckd_ext.networks import check_weights, load_weights
-from dckd_ext.predict import KEY
-from dckd_ext.teachers import load_bundle_config, student_network
-
-from .networks import differences, read_torchscript, size_step, write_onnx, write_torchscript
-from .settings import bundle_settings
 
 __all__ = ["FILES", "TOLERANCE", "export_bundle"]
 
@@ -43,8 +42,8 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
 
     Raises:
         FileNotFoundError: if the folder, its config, metadata or weights are missing.
-        ValueError: if `dckd_ext.predict` cannot do what the inference config says, the weights are not those
-            of the network, or an exported network gives other logits. Nothing is written then.
+        ValueError: if `dckd_ext.export.predict` cannot do what the inference config says, the weights are not
+            those of the network, or an exported network gives other logits. Nothing is written then.
     """
     root = Path(bundle).expanduser().resolve()
     if root.name.endswith("_distillation"):

@@ -20,8 +20,8 @@ from monai.networks.nets.basic_unet import UpCat
 from monai.networks.utils import convert_to_onnx, convert_to_torchscript
 from torch import Tensor, nn
 
+from dckd_ext.export.predict import KEY
 from dckd_ext.networks import HRNet3D
-from dckd_ext.predict import KEY
 
 __all__ = ["SIZES", "differences", "read_torchscript", "size_step", "write_onnx", "write_torchscript"]
 

@@ -1,4 +1,4 @@
-"""A bundle's inference config as the settings of `dckd_ext.predict`."""
+"""A bundle's inference config as the settings of `dckd_ext.export.predict`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from monai.bundle import ConfigComponent, ConfigParser
 
-from dckd_ext.predict import FORMAT, weights_hash
-from dckd_ext.teachers import class_names, in_channels, load_bundle_config
+from dckd_ext.bundle import class_names, in_channels, load_bundle_config
+from dckd_ext.export.predict import FORMAT, weights_hash
 
 __all__ = ["bundle_settings"]
 
@@ -31,7 +31,7 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the folder, its config, metadata or weights are missing.
-        ValueError: for a transform, inferer or argument that `dckd_ext.predict` does not know, with its name.
+        ValueError: for a transform, inferer or argument, named, that `dckd_ext.export.predict` does not know.
     """
     root = Path(bundle).expanduser().resolve()
     config = load_bundle_config(root)
@@ -69,7 +69,7 @@ class _Arguments:
         return value
 
     def expect(self, name: str, *known: Any, default: Any = _REQUIRED) -> None:
-        """Check an argument for which `dckd_ext.predict` knows these values only."""
+        """Check an argument for which `dckd_ext.export.predict` knows these values only."""
         value = self.take(name, known[0] if default is _REQUIRED else default)
         if value not in known:
             raise ValueError(f"{self.place}: {name} is {value!r}, `dckd predict` knows only {known[0]!r}.")
@@ -131,14 +131,14 @@ def _normalize(arguments: _Arguments) -> dict[str, Any]:
 
 
 def _check_volume(arguments: _Arguments) -> None:
-    """`dckd_ext.predict` checks channels and values of every volume by itself."""
+    """`dckd_ext.export.predict` checks channels and values of every volume by itself."""
     for name in ("in_channels", "label_key", "num_classes", "image_key"):
         arguments.take(name, None)
 
 
 _STEPS: Mapping[str, Callable[[_Arguments], dict[str, Any] | None]] = {
     "ReadVolumed": _read,
-    "EnsureChannelFirstd": lambda arguments: None,  # `dckd_ext.predict` always has channels first
+    "EnsureChannelFirstd": lambda arguments: None,  # `dckd_ext.export.predict` always has channels first
     "CheckVolumed": _check_volume,
     "Orientationd": _orientation,
     "Spacingd": _spacing,

@@ -1,14 +1,14 @@
 """What MONAI's engines need besides MONAI's own handlers."""
 
-from .average import WeightAverage, average_of
-from .checkpoint import ResumeCheckpoint
-from .gradients import SkipBrokenSteps
-from .lesions import LesionScores
-from .scores import CaseScores
-from .seed import EpochSeed
-from .teacher import TeacherCheck
-from .terms import LossProgress, LossTerms
-from .weights import WeightsWriter, save_weights
+from dckd_ext.handlers.average import WeightAverage, average_of
+from dckd_ext.handlers.checkpoint import ResumeCheckpoint
+from dckd_ext.handlers.gradients import SkipBrokenSteps
+from dckd_ext.handlers.lesions import LesionScores
+from dckd_ext.handlers.scores import CaseScores
+from dckd_ext.handlers.seed import EpochSeed
+from dckd_ext.handlers.teacher import TeacherCheck
+from dckd_ext.handlers.terms import LossProgress, LossTerms
+from dckd_ext.handlers.weights_writer import WeightsWriter, save_weights
 
 __all__ = [
     "CaseScores",

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from dckd_ext.files import written_whole
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["ResumeCheckpoint"]
 

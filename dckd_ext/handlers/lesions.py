@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from ignite.engine import Engine, Events
 
-from dckd_ext.data.labels import read_label_for
-from dckd_ext.files import written_whole
-from dckd_ext.lesion_summary import summarise
-from dckd_ext.lesions import CaseLesions, Component, score_lesions
-from dckd_ext.report.froc import RATES, Froc, draw_froc, froc_curve, write_froc_csv
-from dckd_ext.scores import score_foreground
-
-from .scores import classes_of, write_rows
+from dckd_ext.handlers.scores import classes_of, write_rows
+from dckd_ext.metrics.froc import RATES, Froc, draw_froc, froc_curve, write_froc_csv
+from dckd_ext.metrics.lesion_summary import summarise
+from dckd_ext.metrics.lesions import CaseLesions, Component, score_lesions
+from dckd_ext.metrics.scores import score_foreground
+from dckd_ext.transforms.labels import read_label_for
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["LesionScores"]
 
@@ -38,7 +37,7 @@ class _Case(NamedTuple):
 
 
 class LesionScores:
-    """Score each case by lesions and as one mask of all classes above 0; rules: see `dckd_ext.lesions`.
+    """Score each case by lesions and as one mask of all classes above 0 (rules: `dckd_ext.metrics.lesions`).
 
     Prediction, label and spacing as for `CaseScores`; place it after that one, whose clock would else count
     this one's time. Written at the end of each run, over the cases of all runs since the handler was made (a
@@ -49,11 +48,11 @@ class LesionScores:
     - ``lesions_SPLIT.csv``: a row a true lesion. ``score`` is that of its best candidate, 0 for none.
     - ``candidates_SPLIT.csv``: a row a candidate: a connected component of the probabilities. Its ``result``
       is "found" (it covers enough of a lesion), "false positive" (it hits none) or "hits".
-    - ``summary_SPLIT.json``: see `dckd_ext.lesion_summary.summarise`, with the rules and the curve's score.
-    - ``froc_SPLIT.csv`` and, with matplotlib, ``froc_SPLIT.png``: see `dckd_ext.report.froc`.
+    - ``summary_SPLIT.json``: see `dckd_ext.metrics.summarise`, with the rules and the curve's score.
+    - ``froc_SPLIT.csv`` and, with matplotlib, ``froc_SPLIT.png``: see `dckd_ext.metrics.froc`.
 
     Candidates and curve need the foreground's probability in the output, as made by
-    `dckd_ext.data.ForegroundProbabilityd`; without it the rest is written, and a warning says so.
+    `dckd_ext.transforms.ForegroundProbabilityd`; without it the rest is written, and a warning says so.
 
     Args:
         path: folder of the files.
@@ -134,7 +133,7 @@ class LesionScores:
             return classes_of(output[self.probability])
         self._warn_once(
             f"no candidates and no free-response curve: the output has no {self.probability!r}, which "
-            "dckd_ext.data.ForegroundProbabilityd makes (before AsDiscreted; Invertd needs its key too)"
+            "dckd_ext.transforms.ForegroundProbabilityd makes (before AsDiscreted; Invertd needs its key too)"
         )
         return None
 

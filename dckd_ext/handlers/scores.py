@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from dckd_ext.data.labels import read_label_for, whole_numbers
-from dckd_ext.files import written_whole
-from dckd_ext.scores import score_case
+from dckd_ext.metrics.scores import score_case
+from dckd_ext.transforms.labels import read_label_for, whole_numbers
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["CaseScores", "classes_of", "write_rows"]
 
@@ -35,7 +35,7 @@ class CaseScores:
 
     Args:
         path: CSV file, written whole.
-        class_names: names of the classes by number; see `dckd_ext.scores.score_case`.
+        class_names: names of the classes by number; see `dckd_ext.metrics.scores.score_case`.
 
     Raises:
         ValueError: when a prediction and its label have different shapes; the error names the file.

@@ -10,6 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow, run
 
+from dckd_ext.bundle import importable
 from dckd_ext.lint.components import missing_targets, wrong_calls
 from dckd_ext.lint.config import COMMAND_LINE, Config, Finding, nearest, shown
 from dckd_ext.lint.docs import config_lists, run_ids, unknown_files
@@ -17,7 +18,6 @@ from dckd_ext.lint.metrics import absent_metrics
 from dckd_ext.lint.properties import USED_FROM_OUTSIDE, wrong_properties
 from dckd_ext.lint.references import broken_texts, unreferenced_keys
 from dckd_ext.lint.siblings import sibling_differences
-from dckd_ext.teachers import importable
 
 __all__ = ["Finding", "config_lists", "lint_bundle"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.bank import References
+from dckd_ext.losses.bank import References
 from dckd_ext.losses.pairs import Pairs
 
 MODES = ("decoupled", "infonce", "c2am")

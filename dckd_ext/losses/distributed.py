@@ -7,7 +7,7 @@ from monai.utils import evenly_divisible_all_gather
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dckd_ext.bank import References
+from dckd_ext.losses.bank import References
 
 
 class SynchronisedModule(nn.Module):

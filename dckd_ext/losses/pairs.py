@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dckd_ext.bank import References
+from dckd_ext.losses.bank import References
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.bank import References
+from dckd_ext.losses.bank import References
 from dckd_ext.losses.pairs import Pairs
 
 

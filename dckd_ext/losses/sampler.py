@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.bank import ReferenceBank, References
-from dckd_ext.inferers import DistillationOutput
+from dckd_ext.inferers.distillation import DistillationOutput
+from dckd_ext.losses.bank import ReferenceBank, References
 from dckd_ext.losses.cells import Cells, common_grid, pool, voxels
 from dckd_ext.losses.distributed import SynchronisedModule, gather_references
 from dckd_ext.losses.drawing import draw, draw_half_hard

@@ -10,8 +10,8 @@ import torch.nn as nn
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet, SegResNetDS, UNet
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from .hrnet3d import HRNet3D
-from .wrappers import unwrap
+from dckd_ext.networks.hrnet3d import HRNet3D
+from dckd_ext.networks.wrappers import unwrap
 
 
 class _Rule(NamedTuple):

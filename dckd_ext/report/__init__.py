@@ -1,9 +1,9 @@
 """Evaluated runs side by side: tables with intervals, training curves and pictures."""
 
-from .bootstrap import Estimate, bootstrap_mean
-from .page import markdown, page
-from .runs import Run, check_same_cases, read_run
-from .tables import Comparison
+from dckd_ext.report.bootstrap import Estimate, bootstrap_mean
+from dckd_ext.report.page import markdown, page
+from dckd_ext.report.runs import Run, check_same_cases, read_run
+from dckd_ext.report.tables import Comparison
 
 __all__ = [
     "Comparison",

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .runs import Run
+from dckd_ext.report.runs import Run
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 _COLUMNS = 3

@@ -9,9 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dckd_ext.data.case_list import all_cases
-
-from .runs import Run
-from .tables import Comparison, Table, cost_table, difference_table, lesion_table, score_table
+from dckd_ext.report.runs import Run
+from dckd_ext.report.tables import Comparison, Table, cost_table, difference_table, lesion_table, score_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,9 +90,9 @@ def _cells(row: Sequence[str]) -> str:
 
 def _figures(runs: Sequence[Run], dataset_dir: str | None, planes: str) -> list[str]:
     # here, since matplotlib comes with the extra "report" and the tables do without
-    from .curves import draw_curves
-    from .froc import draw_froc
-    from .pictures import PLANES, draw_case, pick_cases
+    from dckd_ext.metrics.froc import draw_froc
+    from dckd_ext.report.curves import draw_curves
+    from dckd_ext.report.pictures import PLANES, draw_case, pick_cases
 
     parts = []
     if froc := draw_froc({run.name: run.froc_file for run in runs if run.froc_file.is_file()}):

@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dckd_ext.data.reading import read_voxels
-
-from .runs import Run
+from dckd_ext.report.runs import Run
+from dckd_ext.transforms.reading import read_voxels
 
 
 class Plane(NamedTuple):

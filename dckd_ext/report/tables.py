@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bootstrap import Estimate, bootstrap_mean
-from .runs import Run
+from dckd_ext.report.bootstrap import Estimate, bootstrap_mean
+from dckd_ext.report.runs import Run
 
 Table = list[list[str]]
 _UNKNOWN = "-"
@@ -34,7 +34,7 @@ def score_table(runs: Sequence[Run]) -> Table:
 
 
 def lesion_table(runs: Sequence[Run]) -> Table:
-    """What is found: of `dckd_ext.lesion_summary.summarise`, for runs that have it."""
+    """What is found: of `dckd_ext.metrics.lesion_summary.summarise`, for runs that have it."""
     head = [
         *("run", "lesions found", "false positives a volume", "Dice, median", "Dice when found"),
         *("recall", "precision", "FROC score"),
@@ -118,8 +118,8 @@ def _network_cells(bundle: str | None) -> list[str]:
     if bundle is None:
         return [_UNKNOWN, _UNKNOWN]
     # here, since torch and monai take seconds to load
+    from dckd_ext.bundle import in_channels, load_bundle_config, student_network
     from dckd_ext.networks import count_macs, count_parameters
-    from dckd_ext.teachers import in_channels, load_bundle_config, student_network
 
     network = student_network(bundle)
     size = load_bundle_config(bundle)["_meta_#network_data_format#inputs#image#spatial_shape"]

@@ -16,8 +16,8 @@ from monai.transforms import Randomizable
 from torch import nn
 from torch.utils.data import Dataset
 
-from dckd_ext.files import written_whole
 from dckd_ext.inferers import AutocastInferer, DistillationInferer
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["PatchPool", "write_pool"]
 

@@ -16,8 +16,8 @@ import torch
 from ignite.handlers import BasicTimeProfiler
 from monai.bundle import ConfigWorkflow
 
-from dckd_ext.files import written_whole
 from dckd_ext.study.pool import write_pool
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["draw", "evaluate", "main", "train"]
 

@@ -19,9 +19,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from dckd_ext.data.case_list import case_list, folder_layout
-from dckd_ext.files import written_whole
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["TABLE", "run_study"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dckd_ext.files import written_whole
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["write_small_split"]
 

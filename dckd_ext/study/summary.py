@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dckd_ext.files import written_whole
 from dckd_ext.report.bootstrap import Estimate, bootstrap_seeds_and_cases
 from dckd_ext.report.curves import read_curves
 from dckd_ext.report.page import markdown_table
 from dckd_ext.report.runs import read_run
 from dckd_ext.report.tables import Table
 from dckd_ext.study.runner import TABLE, read_table
+from dckd_ext.utils.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from dckd_ext.data.phantom import write_phantoms
-from dckd_ext.teachers import student_network
+from dckd_ext.bundle import student_network
+from dckd_ext.phantom import write_phantoms
 from tests.conftest import SMALL, bundle, workflow
 
 SPACING = (0.4, 0.3, 0.5)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from dckd_ext.bundle import class_names, student_network
 from dckd_ext.lint.siblings import sibling_differences
 from dckd_ext.networks import count_parameters
-from dckd_ext.teachers import class_names, student_network
 from tests.conftest import BUNDLES, bundle, workflow
 
 SEGMENTATION = ["teacher_segmentation", "unet_student_segmentation", "hrnet_student_segmentation"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bundle.test_bundle import SWAP, foreign  # noqa: F401 a fixture
 from tests.bundles.trained import assert_trained
 from tests.conftest import train
-from tests.test_teachers import SWAP, foreign  # noqa: F401 a fixture
 
 
 def test_distils_a_foreign_teacher(tmp_path: Path, msd: Path, foreign: Path):  # noqa: F811

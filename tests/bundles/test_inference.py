@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from dckd_ext.teachers import student_network
+from dckd_ext.bundle import student_network
 from tests.conftest import bundle, ellipsoids, make_msd, workflow, write_volume
-from tests.test_scores import scipy_hd95
+from tests.metrics.test_scores import scipy_hd95
 
 OBLIQUE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([0.9, 0.7, 1.3]), [10.0, -20.0, 5.0]

@@ -27,10 +27,10 @@ from monai.bundle import (
     verify_net_in_out,
 )
 
-from dckd_ext.data.phantom import write_phantoms
+from dckd_ext.bundle import student_network
 from dckd_ext.distribution import pack_bundles
 from dckd_ext.distribution.metadata import SCHEMA
-from dckd_ext.teachers import student_network
+from dckd_ext.phantom import write_phantoms
 from tests.conftest import BUNDLES, SMALL
 
 KINDS = ("teacher_segmentation", "unet_student_segmentation", "hrnet_student_segmentation", "distillation")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dckd_ext.teachers import student_network
+from dckd_ext.bundle import student_network
 from tests.conftest import bundle, make_msd, train, workflow, write_volume
 
 STUDENTS = ["unet_student_segmentation", "hrnet_student_segmentation"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from monai.utils import set_determinism
 
-from dckd_ext.teachers import student_network
+from dckd_ext.bundle import student_network
 from tests.conftest import bundle
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dckd_ext.cli.predict import predict
 from tests.conftest import write_volume
-from tests.test_predict import WHOLE, write_network
+from tests.export.test_predict import WHOLE, write_network
 
 TWO = {**WHOLE, "classes": ["background"]}
 

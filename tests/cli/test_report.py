@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 from torch.utils.tensorboard import SummaryWriter
 
+from dckd_ext.bundle import student_network
 from dckd_ext.cli import main
 from dckd_ext.cli.report import report
 from dckd_ext.networks import count_macs, count_parameters
 from dckd_ext.report import bootstrap_mean
-from dckd_ext.teachers import student_network
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "hippocampus_unet_student_segmentation"
 CASES = [f"case_{number:02d}" for number in range(12)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dckd_ext.bundle import student_network
 from dckd_ext.export import export_bundle
-from dckd_ext.teachers import student_network
 from tests.conftest import bundle
 
 

@@ -8,7 +8,7 @@ import torch
 
 from dckd_ext.export import bundle as module
 from dckd_ext.export import export_bundle, write_onnx
-from dckd_ext.predict import KEY, load_model
+from dckd_ext.export.predict import KEY, load_model
 from tests.conftest import bundle
 from tests.export.conftest import weighted_copy
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
+from dckd_ext.bundle import student_network
 from dckd_ext.export import differences, write_onnx
 from dckd_ext.export.networks import size_step
 from dckd_ext.networks import HRNet3D, load_weights
-from dckd_ext.teachers import student_network
 
 Exported = Callable[..., Path]
 STUDENTS = [
@@ -96,7 +96,7 @@ def test_onnx_of_a_unet_takes_any_size_and_leaves_it_as_it_was(traced: tuple[int
 
 
 def test_settings_travel_in_the_file(tmp_path: Path):
-    from dckd_ext.predict import KEY
+    from dckd_ext.export.predict import KEY
 
     file = tmp_path / "model.onnx"
     write_onnx(torch.nn.Conv3d(1, 2, 1), file, 1, [4, 4, 4], {"classes": ["Häm", "b"]})

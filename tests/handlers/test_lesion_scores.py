@@ -16,11 +16,11 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from scipy.ndimage import label as connected
 
+from dckd_ext.bundle import student_network
 from dckd_ext.handlers import CaseScores, LesionScores
-from dckd_ext.lesion_summary import POLICY
-from dckd_ext.teachers import student_network
+from dckd_ext.metrics.lesion_summary import POLICY
 from tests.conftest import bundle, workflow, write_volume
-from tests.test_scores import scipy_hd95
+from tests.metrics.test_scores import scipy_hd95
 
 SPACING = (0.2, 0.1, 0.5)  # a voxel is 0.00001 ml
 NAMES = {0: "background", 1: "lesion"}
@@ -270,7 +270,7 @@ def test_in_a_shipped_config(tmp_path: Path, msd: Path):
     torch.save(student_network(bundle(kind)).state_dict(), tmp_path / "model.pt")
     configs = [str(bundle(kind) / "configs" / name) for name in ("inference.yaml", "evaluate.yaml")]
     parser = ConfigParser(ConfigParser.load_config_files(configs))
-    transforms = [{"_target_": "dckd_ext.data.ForegroundProbabilityd", "keys": "pred"}]
+    transforms = [{"_target_": "dckd_ext.transforms.ForegroundProbabilityd", "keys": "pred"}]
     transforms += parser.get("postprocessing#transforms")
     transforms[2]["keys"] = ["pred", "probability"]  # of Invertd
     handler = {

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from dckd_ext.teachers import student_network
+from dckd_ext.bundle import student_network
 from tests.conftest import BUNDLES, ellipsoids, write_volume
 from tests.label.client import Client
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from dckd_ext.bundle import student_network
 from dckd_ext.networks import load_weights
-from dckd_ext.teachers import student_network
 from tests.conftest import write_volume
 from tests.label.conftest import ABUS, PYTHON, STUDENTS, Server, dckd, own_masks, run
 

@@ -9,8 +9,8 @@ import pytest
 from monai.bundle import create_workflow
 
 from dckd_ext.lint import config_lists, lint_bundle
+from tests.bundle.test_bundle import SCRIPT, TEACHER_CLASSES, write_bundle
 from tests.lint.planting import GONE, plant, the_finding
-from tests.test_teachers import SCRIPT, TEACHER_CLASSES, write_bundle
 
 SAME = {"_target_": "scripts.nets.same", "_mode_": "callable"}
 DICE = {"_target_": "MeanDice", "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}

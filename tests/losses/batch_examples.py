@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dckd_ext.bank import ReferenceBank
 from dckd_ext.inferers import DistillationOutput
 from dckd_ext.losses import PairSampler
+from dckd_ext.losses.bank import ReferenceBank
 
 SIZE = (8, 12, 8)
 

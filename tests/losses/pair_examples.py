@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.bank import References
 from dckd_ext.losses import Pairs
+from dckd_ext.losses.bank import References
 
 
 def random_pairs(

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses import DecoupledContrastiveLoss, Pairs
-
-from .pair_examples import (
+from tests.losses.pair_examples import (
     assert_attached_zero,
     assert_finite_gradient_in_any_order,
     dot,

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from dckd_ext.losses import DecoupledContrastiveLoss, DistillationLoss, RankingLoss, Term
-from dckd_ext.losses.peers import CIRKDLoss, CWDLoss, FitNetLoss
-from dckd_ext.process_group import leave_process_group
-
-from .batch_examples import SIZE, cubes, output_for, sampler
+from dckd_ext.engines.process_group import leave_process_group
+from dckd_ext.losses import CWDLoss, DecoupledContrastiveLoss, DistillationLoss, RankingLoss, Term
+from dckd_ext.losses.peers import CIRKDLoss, FitNetLoss
+from tests.losses.batch_examples import SIZE, cubes, output_for, sampler
 
 STEPS = 4
 IGNORED = torch.full((1, 1, *SIZE), 255.0)

@@ -5,11 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.bank import ReferenceBank
 from dckd_ext.losses import DecoupledContrastiveLoss, Pairs, PairSampler, RankingLoss
+from dckd_ext.losses.bank import ReferenceBank
 from dckd_ext.losses.cells import Cells
-
-from .batch_examples import SIZE, cubes, output_for, sampler
+from tests.losses.batch_examples import SIZE, cubes, output_for, sampler
 
 
 def counts(classes: Tensor) -> dict[int, int]:

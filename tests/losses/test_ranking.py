@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from dckd_ext.losses import Pairs, RankingLoss
-
-from .pair_examples import (
+from tests.losses.pair_examples import (
     assert_attached_zero,
     assert_finite_gradient_in_any_order,
     dot,

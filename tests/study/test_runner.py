@@ -19,12 +19,12 @@ import torch
 from ignite.engine import Engine
 from ignite.handlers import BasicTimeProfiler
 
+from dckd_ext.bundle import student_network
 from dckd_ext.data import case_list
-from dckd_ext.data.phantom import write_phantoms
+from dckd_ext.phantom import write_phantoms
 from dckd_ext.study import read_study, run_study
 from dckd_ext.study.run import _mean_seconds
 from dckd_ext.study.runner import _Runner
-from dckd_ext.teachers import student_network
 from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
 

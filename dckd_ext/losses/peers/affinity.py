@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.peers.maps import check_positive, class_means, in_float32, matched_classes
+from dckd_ext.losses.maps import check_positive, class_means, in_float32, matched_classes
 
 
 class RegionAffinityLoss(nn.Module):

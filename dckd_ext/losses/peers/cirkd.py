@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from dckd_ext.losses.maps import bounded, check_positive, in_float32, matched
 from dckd_ext.losses.pairs import Pairs
-from dckd_ext.losses.peers.maps import bounded, check_positive, in_float32, matched
 
 
 class CIRKDLoss(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dckd_ext.losses.peers.maps import check_positive, in_float32
+from dckd_ext.losses.maps import check_positive, in_float32
 
 
 class DKDLoss(nn.Module):

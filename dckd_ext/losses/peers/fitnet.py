@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.peers.maps import channel_projector, check_channels, in_float32, matched
+from dckd_ext.losses.maps import channel_projector, check_channels, in_float32, matched
 
 
 class FitNetLoss(nn.Module):

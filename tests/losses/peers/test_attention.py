@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from dckd_ext.losses.peers import ATLoss
-
-from .examples import grid_cells, maps, vectors
+from tests.losses.map_examples import grid_cells, maps, vectors
 
 
 def oracle(student, teacher) -> float:

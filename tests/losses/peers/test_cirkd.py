@@ -9,10 +9,9 @@ from torch import Tensor
 
 from dckd_ext.losses import DistillationLoss, Pairs, Term
 from dckd_ext.losses.peers import CIRKDLoss
-
-from ..batch_examples import SIZE, cubes, output_for, sampler
-from ..pair_examples import dot, random_pairs, saved_bytes
-from .examples import cosine, divergence, grid_cells, maps, softmax, vectors
+from tests.losses.batch_examples import SIZE, cubes, output_for, sampler
+from tests.losses.map_examples import cosine, divergence, grid_cells, maps, softmax, vectors
+from tests.losses.pair_examples import dot, random_pairs, saved_bytes
 
 
 def batch_oracle(student: Tensor, teacher: Tensor, tau: float, temperature: float) -> float:

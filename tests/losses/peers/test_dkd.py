@@ -9,8 +9,7 @@ from torch import Tensor
 
 from dckd_ext.losses import LogitsDistillationLoss
 from dckd_ext.losses.peers import DKDLoss
-
-from .examples import divergence, softmax
+from tests.losses.map_examples import divergence, softmax
 
 SIZE = (2, 3, 2)
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from dckd_ext.losses.peers import FitNetLoss
-
-from .examples import grid_cells, maps, project, vectors
+from tests.losses.map_examples import grid_cells, maps, project, vectors
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from dckd_ext.losses.peers import IFVDLoss
-
-from .examples import NUM_CLASSES, classes, cosine, grid_cells, maps, random_label, vectors
+from tests.losses.map_examples import NUM_CLASSES, classes, cosine, grid_cells, maps, random_label, vectors
 
 
 def variation(cells: dict, labels: dict) -> dict:

@@ -1,0 +1,15 @@
+"""Configs, networks and class names of any MONAI bundle, the model zoo's included."""
+
+from dckd_ext.bundle.config import importable, load_bundle_config
+from dckd_ext.bundle.metadata import check_compatible, class_names, in_channels
+from dckd_ext.bundle.networks import student_network, teacher_network
+
+__all__ = [
+    "check_compatible",
+    "class_names",
+    "importable",
+    "in_channels",
+    "load_bundle_config",
+    "student_network",
+    "teacher_network",
+]

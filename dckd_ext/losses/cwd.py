@@ -1,0 +1,85 @@
+"""Channel-wise distillation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from dckd_ext.losses.maps import (
+    channel_projector,
+    check_channels,
+    check_positive,
+    in_float32,
+    matched,
+)
+
+
+class CWDLoss(nn.Module):
+    r"""Channel-wise distillation: each channel, as a distribution over space, follows the teacher's.
+
+    After Shu et al., "Channel-wise knowledge distillation for dense prediction" (ICCV 2021):
+
+    .. math::
+        L = \frac{T^2}{C} \sum_c \sum_i \phi(F^t_c)_i \log \frac{\phi(F^t_c)_i}{\phi(F^s_c)_i},
+        \qquad \phi = \mathrm{softmax}_i(\cdot / T),
+
+    averaged over the cases. With channels it compares features, through a trainable 1x1x1 projector; without
+    it compares maps of equal channels, such as the logits: then give its term
+    ``inputs: [logits, teacher_logits]``.
+
+    Args:
+        student_channels: channels of the student's features, or None for no projector.
+        teacher_channels: channels of the teacher's features, or None for no projector.
+        temperature: T.
+
+    Raises:
+        ValueError: when the temperature is not positive, or only one number of channels is given.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.rand(1, 3, 4, 4, 4)
+        >>> CWDLoss()(logits, logits + torch.rand(1, 3, 1, 1, 1)).abs() < 1e-5
+        tensor(True)
+    """
+
+    inputs = ("features", "teacher_features")
+
+    def __init__(
+        self,
+        student_channels: int | None = None,
+        teacher_channels: int | None = None,
+        temperature: float = 4.0,
+    ) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        self.temperature = temperature
+        self.projector: nn.Module
+        if student_channels is None and teacher_channels is None:
+            self.projector = nn.Identity()
+        elif student_channels is not None and teacher_channels is not None:
+            self.projector = channel_projector(student_channels, teacher_channels)
+        else:
+            raise ValueError(
+                "Give the channels of both maps or of neither, got "
+                f"student_channels={student_channels} and teacher_channels={teacher_channels}."
+            )
+
+    @in_float32
+    def forward(self, features: Tensor, teacher_features: Tensor) -> Tensor:
+        """The loss as a scalar.
+
+        Args:
+            features: the student's map, ``BCDHW``.
+            teacher_features: the teacher's map, ``BCDHW``; its size may differ.
+
+        Raises:
+            ValueError: when the channels differ after the projector.
+        """
+        student, teacher = matched(features, teacher_features)
+        student = self.projector(student)
+        check_channels(student, teacher)
+        log_student, log_teacher = (
+            (volume.flatten(2) / self.temperature).log_softmax(2) for volume in (student, teacher)
+        )
+        divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(2)
+        return divergence.mean() * self.temperature**2

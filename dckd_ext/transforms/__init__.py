@@ -1,0 +1,23 @@
+"""Reading and checking, resampling, patch centres, probabilities, writing."""
+
+from dckd_ext.transforms.checks import CheckVolumed, check_foreground
+from dckd_ext.transforms.crops import CropClassesd
+from dckd_ext.transforms.labels import read_label
+from dckd_ext.transforms.probabilities import ForegroundProbabilityd
+from dckd_ext.transforms.reading import ReadVolumed, read_voxels
+from dckd_ext.transforms.resample import ResampleVolumed
+from dckd_ext.transforms.spacing import SpacingVolumed
+from dckd_ext.transforms.writers import WholeNibabelWriter
+
+__all__ = [
+    "CheckVolumed",
+    "CropClassesd",
+    "ForegroundProbabilityd",
+    "ReadVolumed",
+    "ResampleVolumed",
+    "SpacingVolumed",
+    "WholeNibabelWriter",
+    "check_foreground",
+    "read_label",
+    "read_voxels",
+]

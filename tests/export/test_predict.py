@@ -1,0 +1,436 @@
+"""The numpy steps of `dckd_ext.export.predict` against MONAI's transforms, and what it refuses."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.data import MetaTensor
+from monai.inferers import sliding_window_inference
+from monai.transforms import (
+    Compose,
+    NormalizeIntensity,
+    Orientation,
+    ScaleIntensityRangePercentiles,
+    Spacing,
+)
+
+from dckd_ext.export import predict as module
+from dckd_ext.transforms import ResampleVolumed
+from tests.conftest import write_volume
+
+SHEARED = np.array([[1.0, 0.15, 0, 5], [0, 1.1, 0, 6], [-0.1, 0, 0.9, 7], [0, 0, 0, 1]])
+
+
+def oblique(*spacing: float) -> np.ndarray:
+    # as from a NIfTI header, whose float32 leaves axes that are not quite at right angles
+    turn = nib.eulerangles.euler2mat(0.3, -0.2, 1.4)
+    return (
+        nib.affines.from_matvec(turn @ np.diag(spacing), [10.0, -200.0, 5.0]).astype(np.float32).astype(float)
+    )
+
+
+GRIDS = {
+    "identity": np.eye(4),
+    "flipped": np.diag([-1.2, -1, 1, 1]),
+    "anisotropic": np.diag([0.4, 0.8, 3, 1]),
+    "half": np.diag([0.5, 0.5, 0.5, 1]),
+    "thirds": np.diag([1 / 3, 0.25, 2, 1]),
+    "nearly_one": np.diag([1.0005, 0.9995, 1, 1]),
+    "oblique": oblique(0.9, 0.7, 1.3),
+    "oblique_half": oblique(0.5, 0.5, 0.5),
+    "sheared": SHEARED,
+}
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(100, 20, shape).astype(np.float32)
+
+
+def labels(like: Any) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 4, tuple(like), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("shape", [(13, 18, 11), (24, 7, 1)])
+def test_orientation_and_spacing(grid: str, shape: tuple[int, int, int]):
+    """There: within rounding of float32. Back: every voxel, those halfway between two included."""
+    volume = noise(2, *shape)
+    turn, resample = Orientation("RAS", labels=None), Spacing([1.0, 1.0, 1.0], mode="bilinear")
+    expected = resample(turn(MetaTensor(volume, affine=torch.tensor(GRIDS[grid]))))
+    turned, affine, unturn = module._orientation(volume, GRIDS[grid], "RAS")
+    found, affine, back = module._spacing(turned, affine, [1.0, 1.0, 1.0])
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+    np.testing.assert_allclose(affine, expected.affine, atol=1e-9)
+    mask = labels(found.shape[1:])
+    pred = MetaTensor(mask[None].astype(np.float32), meta=expected.meta)
+    pred.applied_operations = [dict(step) for step in expected.applied_operations]
+    pred.applied_operations[-1]["extra_info"] = {
+        **expected.applied_operations[-1]["extra_info"],
+        "mode": "nearest",
+    }
+    native = turn.inverse(resample.inverse(pred))
+    np.testing.assert_array_equal(unturn(back(mask)), native.numpy()[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("edges", [(0.2, 0.1, 0.5), (0.4, 0.73, 0.31), (1.0, 1.0, 0.05)])
+def test_resample(edges: tuple[float, ...], order: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_CHUNK", 500)  # several parts
+    volume = np.asarray(noise(1, 31, 40, 23).clip(0, 255).astype(dtype), order=order)
+    affine = np.diag([*edges, 1.0])
+    resample = ResampleVolumed("image", 0.4)
+    data = resample({"image": MetaTensor(volume.copy(), affine=torch.tensor(affine))})
+    found, moved, back = module._resample(volume, affine, [0.4, 0.4, 0.4])
+    np.testing.assert_allclose(found, data["image"].numpy(), atol=2e-4)
+    np.testing.assert_allclose(moved, data["image"].affine, atol=1e-12)
+    mask = labels(found.shape[1:])
+    prediction = MetaTensor(mask[None]).copy_meta_from(data["image"])
+    prediction.applied_operations[-1]["extra_info"]["mode"] = "nearest"  # as Invertd has it
+    np.testing.assert_array_equal(back(mask), resample.inverse({"image": prediction})["image"].numpy()[0])
+
+
+@pytest.mark.parametrize("volume", [noise(1, 20, 21, 22), noise(2, 110, 100, 91), np.full((1, 9, 9, 9), 7.0)])
+@pytest.mark.parametrize("clip", [False, True])
+def test_intensities(volume: np.ndarray, clip: bool):
+    """Over a million voxels MONAI takes other percentiles than below; a constant volume has none."""
+    volume = volume.astype(np.float32)
+    expected = Compose([ScaleIntensityRangePercentiles(0.5, 99.5, -1, 3, clip=clip), NormalizeIntensity()])
+    scaled, affine, _ = module._percentiles(volume, np.eye(4), 0.5, 99.5, -1, 3, clip)
+    found, _, _ = module._normalize(scaled, affine)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.asarray(expected(volume)), atol=1e-4)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(*[st.integers(1, 22)] * 3),
+    roi=st.tuples(*[st.integers(1, 12)] * 3),
+    overlap=st.floats(0, 0.95),
+)
+def test_sliding_window(shape: Any, roi: Any, overlap: float):
+    """With a network whose logits depend on the place in the window, so that the blending counts."""
+    image = noise(1, *shape)
+    ramp = np.linspace(-30, 30, int(np.prod(roi)), dtype=np.float32).reshape(roi)
+
+    def network(windows: Any) -> np.ndarray:
+        windows = np.asarray(windows)
+        return np.concatenate([windows - 100, ramp + 0 * windows, windows[:, :, ::-1] - 100 - ramp], axis=1)
+
+    expected = sliding_window_inference(
+        torch.from_numpy(image)[None],
+        roi,
+        3,
+        lambda x: torch.from_numpy(network(x)),
+        overlap,
+        "gaussian",
+        padding_mode="replicate",
+    )[0]
+    found = module._sliding_window(image, network, roi, overlap)
+    best = np.take_along_axis(expected.numpy(), found[None].astype(int), axis=0)[0]
+    np.testing.assert_allclose(best, expected.numpy().max(axis=0), atol=1e-3)  # a tie may go either way
+    assert found.dtype == np.uint8
+
+
+# The module by itself
+
+
+def test_imports():
+    """The standard library, numpy, nibabel and onnxruntime; pynrrd only where a NRRD file is read."""
+    tree = ast.parse(Path(module.__file__).read_text())
+    top = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in tree.body if _imports(n)}
+    inside = {n.names[0].name for n in ast.walk(tree) if isinstance(n, ast.Import)} - top
+    others = {name.partition(".")[0] for name in top} - set(sys.stdlib_module_names)
+    assert others == {"numpy", "nibabel", "onnxruntime"}
+    assert inside == {"nrrd"}
+
+
+def _imports(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def test_command_loads_no_torch():
+    code = "import sys, dckd_ext.cli.predict; sys.exit(bool({'torch', 'monai', 'nrrd'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# What is refused
+
+
+CONFIG: dict[str, Any] = {
+    "channels": 1,
+    "classes": ["background", "bright"],
+    "read": {"dtype": "float32", "nrrd_spacing": None, "max_extent": None},
+    "steps": [{"step": "orientation", "axcodes": "RAS"}, {"step": "spacing", "pixdim": [1.0, 1.0, 1.0]}],
+    "window": {"roi_size": [8, 8, 8], "overlap": 0.5},
+}
+
+
+def bright(windows: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.full_like(windows, 100), windows], axis=1)
+
+
+def run(path: Path, **read: Any) -> np.ndarray:
+    return module.segment(path, bright, {**CONFIG, "read": {**CONFIG["read"], **read}})[0]
+
+
+def colour() -> np.ndarray:
+    return np.zeros((4, 4, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
+@pytest.mark.parametrize(
+    ("array", "affine", "read", "expected"),
+    [
+        (noise(6, 6), np.eye(4), {}, r"3D volume with 1 channel\(s\), found the shape \(6, 6\)"),
+        (noise(6, 6, 6, 2), np.eye(4), {}, r"found the shape \(6, 6, 6, 2\)"),
+        (noise(6, 6, 6, 1, 3), np.eye(4), {}, r"found the shape \(6, 6, 6, 1, 3\)"),
+        (np.full((5, 5, 5), np.nan, np.float32), np.eye(4), {}, "125 voxels are NaN or infinite"),
+        (np.full((2, 2, 2), 1e300), np.eye(4), {}, "8 voxels are NaN or infinite"),
+        (np.ones((5, 5, 5), np.complex64), np.eye(4), {}, "one number a voxel, found complex64"),
+        (colour(), np.eye(4), {}, "a colour image"),
+        (noise(5, 5, 5), np.diag([1, 1, 0, 1]), {}, "an affine that can be inverted"),
+        (
+            noise(5, 5, 9),
+            np.eye(4),
+            {"max_extent": [8.0, 8.0, 8.0]},
+            "5 x 5 x 9 mm, expected at most 8 x 8 x 8 mm",
+        ),
+    ],
+)
+def test_unfit_volumes(array: np.ndarray, affine: np.ndarray, read: Any, expected: str, tmp_path: Path):
+    image = nib.Nifti1Image(array, None)
+    image.header.set_sform(affine, code=1)
+    nib.save(image, tmp_path / "a.nii.gz")
+    with pytest.raises(ValueError, match=expected):
+        run(tmp_path / "a.nii.gz", **read)
+
+
+def test_a_single_channel_may_have_an_axis(tmp_path: Path):
+    volume = noise(9, 10, 11)
+    one = run(write_volume(tmp_path / "a.nii", volume))
+    np.testing.assert_array_equal(run(write_volume(tmp_path / "b.nii", volume[..., None])), one)
+    assert 0 < one.mean() < 1
+
+
+@pytest.mark.parametrize("cut", [0, 200, 2000])
+def test_files_cut_short(cut: int, tmp_path: Path):
+    path = write_volume(tmp_path / "a.nii.gz", noise(20, 20, 20))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match="cannot be read"):
+        run(path)
+
+
+def test_nrrd(tmp_path: Path):
+    """Axes of a header count unless the bundle takes the order of the array for the geometry."""
+    volume = noise(9, 10, 11)
+    path = tmp_path / "a.nrrd"
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": np.diag([2.0, 1, 1]),
+        "space origin": [1, 2, 3],
+    }
+    nrrd.write(str(path), volume, header)
+    _, affine = module.segment(path, bright, CONFIG)
+    np.testing.assert_array_equal(affine, [[-2, 0, 0, -1], [0, -1, 0, -2], [0, 0, 1, 3], [0, 0, 0, 1]])
+    nrrd.write(str(path), volume, {**header, "space": "left-anterior-superior"})
+    with pytest.raises(ValueError, match="found left-anterior-superior"):
+        run(path)
+    nrrd.write(str(path), volume)
+    with pytest.raises(ValueError, match="states no spacing"):
+        run(path)
+    stored = {**CONFIG, "read": {**CONFIG["read"], "nrrd_spacing": [0.5, 1.0, 2.0]}}
+    _, affine = module.segment(path, bright, stored)
+    np.testing.assert_array_equal(affine, np.diag([0.5, 1, 2, 1]))
+    nrrd.write(str(path), volume[..., None])
+    with pytest.raises(ValueError, match=r"found the sizes \(9, 10, 11, 1\)"):
+        run(path)
+
+
+def test_nrrd_without_pynrrd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    nrrd.write(str(tmp_path / "a.nrrd"), noise(4, 4, 4))
+    monkeypatch.setitem(sys.modules, "nrrd", None)
+    with pytest.raises(ValueError, match="need the package pynrrd: pip install pynrrd"):
+        run(tmp_path / "a.nrrd")
+
+
+# Several files
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setattr(
+        module, "load_model", lambda file, threads: (bright, {**CONFIG, "window": dict(CONFIG["window"])})
+    )
+    return module.predict
+
+
+def test_a_case_that_fails_costs_no_other(model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a.nii", "c.nii.gz"):
+        write_volume(tmp_path / "in" / name, noise(9, 9, 9))
+    (tmp_path / "in" / "b.nii.gz").write_bytes(b"no")
+    (tmp_path / "in" / ".hidden.nii").write_bytes(b"no")
+    (tmp_path / "in" / "notes.txt").write_text("no")
+    failed = model([tmp_path / "in"], tmp_path / "out", "m")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_seg.nii.gz", "c_seg.nii.gz"]
+    assert list(failed) == [str(tmp_path / "in" / "b.nii.gz")]
+    captured = capsys.readouterr()
+    count = int((np.asarray(nib.load(tmp_path / "out" / "a_seg.nii.gz").dataobj) == 1).sum())
+    assert f"voxels: bright {count}" in captured.out
+    assert "b.nii.gz: failed: cannot be read" in captured.err
+    assert captured.err.splitlines()[-1] == "1 of 3 cases failed, the others are done"
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "expected"),
+    [
+        (["x/a.nii", "y/a.nii.gz"], ["x", "y"], "a.nii and .*a.nii.gz would both become .*a_seg.nii.gz"),
+        (["x/a.nii", "x/a.nrrd"], ["x"], "would both become"),
+        (["x/notes.txt"], ["x"], "x: expected volumes .*, found none"),
+        (["x/notes.txt"], ["x/notes.txt"], "notes.txt: expected volumes"),
+        ([], ["gone.nii"], "gone.nii: there is no such file or folder"),
+        (["out/a.nii", "out/a_seg.nii.gz"], ["out"], "is an input and would be overwritten"),
+    ],
+)
+def test_inputs_are_judged_before_anything_is_done(
+    files: list[str], given: list[str], expected: str, model: Any, tmp_path: Path
+):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises((ValueError, FileNotFoundError), match=expected):
+        model([tmp_path / name for name in given], tmp_path / "out", "m")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_same_file_twice_is_one_case(model: Any, tmp_path: Path):
+    path = write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9))
+    assert model([path, tmp_path / "in"], tmp_path / "out", "m") == {}
+
+
+def test_nothing_half_written(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9))
+    write_volume(tmp_path / "out" / "a_seg.nii.gz", np.ones((2, 2, 2), np.uint8))
+    before = (tmp_path / "out" / "a_seg.nii.gz").read_bytes()
+
+    def full(image: Any, file: Path) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.nibabel, "save", full)
+    assert "No space left" in next(iter(model([path], tmp_path / "out", "m").values()))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+    assert (tmp_path / "out" / "a_seg.nii.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])
+def test_overlap(overlap: float, model: Any, tmp_path: Path):
+    path = write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9))
+    with pytest.raises(ValueError, match="overlap: expected a number from 0 to below 1"):
+        model([path], tmp_path / "out", "m", overlap=overlap)
+
+
+# Networks
+
+
+def write_network(file: Path, settings: dict[str, Any] | None) -> Path:
+    import json
+
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info
+    shape = ["b", 1, "x", "y", "z"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["image"], ["pred"])],
+        "identity",
+        [value("image", onnx.TensorProto.FLOAT, shape)],
+        [value("pred", onnx.TensorProto.FLOAT, shape)],
+    )
+    network = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    if settings is not None:
+        entry = network.metadata_props.add()
+        entry.key, entry.value = module.KEY, json.dumps(settings)
+    onnx.save(network, str(file))
+    return file
+
+
+WHOLE = {**CONFIG, "format": module.FORMAT, "weights_sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (None, r"has no settings, its metadata has the keys \[\], expected 'dckd'"),
+        ({**WHOLE, "format": 2}, "settings of format 2, expected 1"),
+        ({**WHOLE, "steps": [{"step": "denoise"}]}, r"settings of format 1\['denoise'\], expected 1"),
+    ],
+)
+def test_unfit_networks(settings: Any, expected: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=expected):
+        module.load_model(write_network(tmp_path / "model.onnx", settings))
+
+
+def test_networks_that_cannot_be_read(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"there is no network at .*dckd export BUNDLE"):
+        module.load_model(tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(b"no network")
+    with pytest.raises(ValueError, match=r"model\.onnx: cannot be read as an ONNX network"):
+        module.load_model(tmp_path / "model.onnx")
+
+
+def test_other_weights_beside_it(tmp_path: Path):
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    file = write_network(tmp_path / "model.onnx", WHOLE)
+    with pytest.raises(
+        ValueError, match=r"was exported from other weights than .*model\.pt: run `dckd export"
+    ):
+        module.load_model(file)
+    write_network(file, {**WHOLE, "weights_sha256": module.weights_hash(tmp_path / "model.pt")})
+    network, found = module.load_model(file, threads=1)
+    window = noise(1, 1, 3, 4, 5)
+    np.testing.assert_array_equal(network(window), window)
+    assert found["classes"] == ["background", "bright"]
+    with pytest.raises(ValueError, match="threads: expected 0"):
+        module.load_model(file, threads=-1)
+
+
+WHOLE_ABUS = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from dckd_ext.export import predict
+percentiles = {"step": "percentiles", "lower": 0.5, "upper": 99.5, "b_min": 0.0, "b_max": 1.0, "clip": True}
+settings = {
+    "channels": 1,
+    "read": {"dtype": None, "nrrd_spacing": [0.2, 0.073, 0.475674], "max_extent": [200.0, 60.0, 250.0]},
+    "steps": [{"step": "resample", "spacing": [0.4] * 3}, percentiles, {"step": "normalize"}],
+    "window": {"roi_size": [96, 128, 96], "overlap": 0.25},
+}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+mask, _ = predict.segment(Path(sys.argv[1]), lambda x: np.concatenate([0 * x, x], axis=1), settings)
+predict._write(Path(sys.argv[1]).with_name("mask.nii.gz"), mask, np.eye(4))
+print(mask.size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_a_whole_abus_volume(tmp_path: Path):
+    """At most 1 GB and 4 bytes a voxel above the imports, the network's own memory left out."""
+    volume = np.random.default_rng(0).integers(0, 255, (865, 682, 354), np.uint8)
+    nrrd.write(str(tmp_path / "a.nrrd"), volume, compression_level=1)
+    del volume
+    command = [sys.executable, "-c", WHOLE_ABUS, str(tmp_path / "a.nrrd")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    voxels, peak = map(int, done.stdout.split())
+    assert voxels == 865 * 682 * 354
+    assert peak < 1e9 + 4 * voxels
