@@ -11,7 +11,6 @@ writes OUT/gradient_ratios.csv: ratios at weight 1, and the weight that makes th
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from dckd_ext.study.split import write_small_split
+from dckd_ext.utils.tables import write_table
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / "bundles" / "hippocampus_distillation"
@@ -115,14 +115,13 @@ def _ratios(workflow: ConfigWorkflow, batch: dict) -> dict[str, float]:
 
 def _write(file: Path, steps: list[int], ratios: dict[tuple[int, str], list[float]]) -> None:
     names = sorted({name for _, name in ratios} - {"segmentation"})
-    with open(file, "w", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["term", *(f"ratio at step {step}" for step in steps), f"weight for {TARGET}"])
-        for name in names:
-            at = [statistics.median(ratios[step, name]) for step in steps]
-            writer.writerow(
-                [name, *(f"{ratio:.3g}" for ratio in at), f"{TARGET / statistics.median(at):.2g}"]
-            )
+    rows = []
+    for name in names:
+        at = {f"ratio at step {step}": statistics.median(ratios[step, name]) for step in steps}
+        texts = {column: f"{ratio:.3g}" for column, ratio in at.items()}
+        weight = {f"weight for {TARGET}": f"{TARGET / statistics.median(at.values()):.2g}"}
+        rows.append({"term": name, **texts, **weight})
+    write_table(file, list(rows[0]), rows)
     print(file.read_text())
 
 

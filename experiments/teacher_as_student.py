@@ -10,7 +10,6 @@ with an arm `dckd`:
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from statistics import mean
 
@@ -23,6 +22,7 @@ from dckd_ext.losses import DecoupledContrastiveLoss, PairSampler, RankingLoss
 from dckd_ext.losses.bank import ReferenceBank
 from dckd_ext.report.curves import read_curves
 from dckd_ext.study import PatchPool
+from dckd_ext.utils.tables import write_table
 
 TERMS = {"contrastive": DecoupledContrastiveLoss(), "ranking": RankingLoss()}
 WINDOWS = ((101, 200), (401, 500), (901, 1000))
@@ -36,15 +36,12 @@ def main() -> None:
     args = parser.parse_args()
     runs = sorted((args.study / "work").glob("unet-dckd-fold0-seed*"))
     seeds = [_of_seed(args.study / "work", run) for run in runs]
-    with open(args.table, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["term", "teacher", *(f"student, steps {first} to {last}" for first, last in WINDOWS)]
-        )
-        for term in TERMS:
-            writer.writerow(
-                [term, *(f"{mean(values):.3f}" for values in zip(*(s[term] for s in seeds), strict=True))]
-            )
+    columns = ("teacher", *(f"student, steps {first} to {last}" for first, last in WINDOWS))
+    rows = []
+    for term in TERMS:
+        means = (f"{mean(values):.3f}" for values in zip(*(seed[term] for seed in seeds), strict=True))
+        rows.append({"term": term, **dict(zip(columns, means, strict=True))})
+    write_table(args.table, ("term", *columns), rows)
 
 
 def _of_seed(work: Path, run: Path) -> dict[str, list[float]]:

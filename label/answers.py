@@ -14,6 +14,8 @@ from monailabel.app import app
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.utils.app import app_instance
 
+from dckd_ext.utils.errors import root_cause
+
 __all__ = ["app"]
 
 
@@ -30,9 +32,7 @@ async def explain(request: Request, error: Exception) -> JSONResponse:
         return _answer(404, error.msg)
     if isinstance(error, (ValueError, FileNotFoundError)):  # the bundles' transforms, which name the file
         return _answer(422, str(error))
-    cause: BaseException = error
-    while cause.__cause__ is not None:  # MONAI wraps what goes wrong inside a config
-        cause = cause.__cause__
+    cause = root_cause(error)
     return _answer(500, f"{type(cause).__name__}: {cause}")
 
 

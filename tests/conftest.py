@@ -14,6 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from dckd_ext.utils.errors import root_cause
+
 BUNDLES = Path(__file__).parent.parent / "bundles"
 # A patch that the U-Nets take (more than one voxel at the bottleneck) and that trains in well under a second.
 SMALL = {"patch_size": [32, 16, 16], "device": "cpu", "epochs": 2, "val_interval": 1}
@@ -111,9 +113,6 @@ def raises_from_config() -> Callable[..., Any]:
     def first_error(action: Callable[[], Any]) -> BaseException:
         with pytest.raises(Exception) as caught:  # noqa: PT011 the caller checks type and text
             action()
-        error: BaseException = caught.value
-        while error.__cause__ is not None:
-            error = error.__cause__
-        return error
+        return root_cause(caught.value)
 
     return first_error

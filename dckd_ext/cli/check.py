@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from dckd_ext.data import ABUS_SPACING
 from dckd_ext.data.survey import CaseSurvey, Listing, Problem, list_folder, survey_case
 from dckd_ext.transforms import ReadVolumed
-from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.tables import write_table
 
 _COLUMNS = (
     *("section", "case", "kind", "image", "label", "size", "spacing_mm"),
@@ -107,12 +106,8 @@ def _spread(cases: Sequence[CaseSurvey], value: Callable[[CaseSurvey], float | N
 
 
 def _write(path: Path, cases: Sequence[CaseSurvey], others: Sequence[Problem]) -> None:
-    with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, _COLUMNS)
-        table.writeheader()
-        table.writerows(_row(case) for case in cases)
-        # problems of no case in particular: files without a partner, tables
-        table.writerows({"problems": str(problem)} for problem in others)
+    # the others are of no case in particular: files without a partner, tables
+    write_table(path, _COLUMNS, [*map(_row, cases), *({"problems": str(problem)} for problem in others)])
 
 
 def _row(found: CaseSurvey) -> dict[str, object]:

@@ -14,6 +14,7 @@ from monai.bundle import verify_net_in_out
 from dckd_ext.bundle import student_network
 from dckd_ext.distribution.metadata import METADATA
 from dckd_ext.networks import load_weights
+from dckd_ext.utils.errors import root_cause
 
 __all__ = ["network_problems", "read_plain_tensors"]
 
@@ -93,6 +94,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    while error.__cause__ is not None:  # MONAI wraps what happens in a config
-        error = error.__cause__
+    error = root_cause(error)
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

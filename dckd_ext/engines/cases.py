@@ -11,6 +11,8 @@ from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 from torch.utils.data import Subset
 
+from dckd_ext.utils.errors import root_cause
+
 __all__ = ["run_each_case"]
 
 _logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def run_each_case(evaluator: Evaluator, dataset: Dataset) -> None:
             if errors and not started:
                 raise errors[0]
             if errors:
-                failed[case["image"]] = _root_cause(errors[0])
+                failed[case["image"]] = root_cause(errors[0])
                 _logger.error("%s: failed: %s", case["image"], failed[case["image"]])
             errors.clear()
     if failed:
@@ -57,12 +59,6 @@ def _run_one(evaluator: Evaluator, dataset: Dataset, number: int) -> None:
     state.epoch_length = 1
     evaluator.run()
     state.batch = state.output = None
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _summary(failed: dict[str, BaseException], count: int) -> str:

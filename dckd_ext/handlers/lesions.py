@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from ignite.engine import Engine, Events
 
-from dckd_ext.handlers.scores import classes_of, write_rows
+from dckd_ext.handlers.scores import classes_of
 from dckd_ext.metrics.froc import RATES, Froc, draw_froc, froc_curve, write_froc_csv
 from dckd_ext.metrics.lesion_summary import summarise
 from dckd_ext.metrics.lesions import CaseLesions, Component, score_lesions
 from dckd_ext.metrics.scores import score_foreground
 from dckd_ext.transforms.labels import read_label_for
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.tables import write_table
 
 __all__ = ["LesionScores"]
 
@@ -149,10 +150,10 @@ class LesionScores:
         if not self.cases:
             return
         curve = self._curve()
-        write_rows(self._file("volumes.csv"), _VOLUME_COLUMNS, map(_text, self._volumes()))
-        write_rows(self._file("lesions.csv"), _LESION_COLUMNS, map(_text, self._lesions()))
+        write_table(self._file("volumes.csv"), _VOLUME_COLUMNS, map(_text, self._volumes()))
+        write_table(self._file("lesions.csv"), _LESION_COLUMNS, map(_text, self._lesions()))
         if any(case.has_candidates for case in self.cases.values()):
-            write_rows(self._file("candidates.csv"), _CANDIDATE_COLUMNS, map(_text, self._candidates()))
+            write_table(self._file("candidates.csv"), _CANDIDATE_COLUMNS, map(_text, self._candidates()))
         if curve is not None:
             write_froc_csv(curve, self._file("froc.csv"))
             self._draw()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from ignite.engine import Engine, Events
 
 from dckd_ext.metrics.scores import score_case
 from dckd_ext.transforms.labels import read_label_for, whole_numbers
-from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.tables import write_table
 
-__all__ = ["CaseScores", "classes_of", "write_rows"]
+__all__ = ["CaseScores", "classes_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class CaseScores:
         if not self.rows:
             return
         rows = list(self.rows.values())
-        write_rows(self.path, list(rows[0]), rows)
+        write_table(self.path, list(rows[0]), rows)
         means = {name: np.mean([row[name] for row in rows]) for name in rows[0] if name != "case"}
         _logger.info(
             "%d cases: %s", len(rows), ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
@@ -85,11 +84,3 @@ class CaseScores:
 def classes_of(prediction: torch.Tensor) -> np.ndarray:
     """The classes of a prediction ``(1, H, W, D)`` as an array ``(H, W, D)`` of a small type."""
     return whole_numbers(np.asarray(prediction.detach().cpu()[0]))
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write these columns of the rows as a CSV file, whole or not at all."""
-    with written_whole(path) as beside, open(beside, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)

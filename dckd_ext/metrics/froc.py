@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from monai.metrics import compute_froc_curve_data, compute_froc_score
 
-from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,11 +75,10 @@ def froc_curve(lesions: Sequence[float], false_positives: Sequence[float], volum
 
 def write_froc_csv(curve: Froc, path: str | os.PathLike[str]) -> None:
     """Write ``threshold, false_positives_per_volume, sensitivity``, one row a point."""
-    with written_whole(path) as beside, open(beside, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["threshold", "false_positives_per_volume", "sensitivity"])
-        for point in zip(curve.thresholds, curve.false_positives, curve.sensitivity, strict=True):
-            writer.writerow([f"{value:.6g}" for value in point])
+    columns = ("threshold", "false_positives_per_volume", "sensitivity")
+    points = zip(curve.thresholds, curve.false_positives, curve.sensitivity, strict=True)
+    rows = ((f"{value:.6g}" for value in point) for point in points)
+    write_table(Path(path), columns, (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def read_froc_csv(path: str | os.PathLike[str]) -> Froc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +13,13 @@ import numpy as np
 
 from dckd_ext.phantom.volume import Lesion
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.tables import write_table
 
 __all__ = ["SYNTHETIC", "write_msd_index", "write_nifti", "write_nrrd", "write_tdsc_tables"]
 
 SYNTHETIC = "synthetic, made by dckd phantom, no patient data"
+_LABELS = ("case_id", "label", "data_path", "mask_path")
+_BOXES = ("id", "c_x", "c_y", "c_z", "len_x", "len_y", "len_z")
 
 
 def write_nrrd(path: Path, array: np.ndarray) -> None:
@@ -49,16 +51,15 @@ def write_nifti(path: Path, array: np.ndarray, spacing: Sequence[float]) -> None
 
 def write_tdsc_tables(folder: Path, cases: Mapping[int, Sequence[Lesion]]) -> None:
     """Write ``labels.csv`` and ``bbx_labels.csv`` of one section, from the lesions of its cases by number."""
-    labels: list[Sequence[object]] = [("case_id", "label", "data_path", "mask_path")]
-    boxes: list[Sequence[object]] = [("id", "c_x", "c_y", "c_z", "len_x", "len_y", "len_z")]
+    labels: list[Sequence[object]] = []
+    boxes: list[Sequence[object]] = []
     for number, lesions in cases.items():
         if lesions:
             kind = "M" if any(lesion.kind == "M" for lesion in lesions) else "B"
             labels.append((number, kind, rf"DATA\DATA_{number:03d}.nrrd", rf"MASK\MASK_{number:03d}.nrrd"))
             boxes.append((number, *_box(lesions)))
-    for name, rows in (("labels.csv", labels), ("bbx_labels.csv", boxes)):
-        with written_whole(folder / name) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+    for name, columns, rows in (("labels.csv", _LABELS, labels), ("bbx_labels.csv", _BOXES, boxes)):
+        write_table(folder / name, columns, (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def write_msd_index(folder: Path, files: Iterable[tuple[Path, Path]]) -> None:

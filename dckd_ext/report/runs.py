@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from dckd_ext.utils.tables import read_table
 
 _ALWAYS = ("case", "dice_mean", "hd95_mean", "seconds")
 
@@ -116,15 +117,13 @@ def _score_file(path: Path) -> Path:
 
 
 def _read_scores(file: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    with open(file, newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        rows = sorted(reader, key=lambda row: row.get("case") or "")
-        columns = list(reader.fieldnames or [])
+    rows = sorted(read_table(file), key=lambda row: row.get("case") or "")
+    if not rows:
+        raise ValueError(f"{file} has no case")
+    columns = list(rows[0])
     missing = [name for name in _required(columns) if name not in columns]
     if missing:
         raise ValueError(f"{file} lacks the columns {missing}, it has {columns}")
-    if not rows:
-        raise ValueError(f"{file} has a header but no case")
     cases = [row["case"] for row in rows]
     if len(set(cases)) < len(cases):
         raise ValueError(f"{file} lists a case twice: {sorted({c for c in cases if cases.count(c) > 1})[:5]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from dckd_ext.report.curves import read_curves
 from dckd_ext.report.page import markdown_table
 from dckd_ext.report.runs import read_run
 from dckd_ext.report.tables import Table
-from dckd_ext.study.runner import TABLE, read_table
+from dckd_ext.study.runner import TABLE
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.tables import read_table, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -229,10 +229,7 @@ def _curves(out: Path) -> list[dict[str, str]]:
 
 
 def _write_curves(out: Path, curves: Sequence[Mapping[str, str]], shown: Sequence[Row]) -> None:
-    with written_whole(out / CURVES) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("run", "epoch", "dice"), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(curves)
+    write_table(out / CURVES, ("run", "epoch", "dice"), curves)
     with written_whole(out / "curves.png") as beside:
         _draw_curves(shown, curves).savefig(beside, dpi=120)
 

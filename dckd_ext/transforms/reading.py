@@ -19,6 +19,8 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms import LoadImaged
 from monai.utils import SpaceKeys
 
+from dckd_ext.utils.errors import root_cause
+
 __all__ = ["ReadVolumed", "extent_problem", "named_read_errors", "read_voxels"]
 
 _logger = logging.getLogger(__name__)
@@ -201,13 +203,11 @@ def named_read_errors(name: str, path: str | os.PathLike[str]) -> Iterator[None]
         raise FileNotFoundError(f"{name}: there is no file {path}") from error
     except Exception as error:
         empty = os.path.isfile(path) and not os.path.getsize(path)
-        cause = "the file is empty" if empty else _root_cause(error)
+        cause = "the file is empty" if empty else _reason(root_cause(error))
         raise ValueError(f"{name}: cannot read {path}: {cause}") from error
 
 
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
+def _reason(error: BaseException) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 

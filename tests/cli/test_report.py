@@ -176,7 +176,7 @@ def test_other_cases(plain, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([], COLUMNS, "header but no case"),
+        ([], COLUMNS, "has no case"),
         (rows_of(np.ones(12)), COLUMNS[:-1], r"lacks the columns \['seconds'\]"),
         (rows_of(np.ones(12)), [c for c in COLUMNS if c != "hd95_posterior"], r"\['hd95_posterior'\]"),
         (rows_of(np.ones(12), ["same"] * 12), COLUMNS, r"twice: \['same'\]"),

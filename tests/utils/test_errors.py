@@ -1,0 +1,13 @@
+from dckd_ext.utils.errors import root_cause
+
+
+def test_root_cause_is_the_first_error_of_a_chain():
+    first = ValueError("no such key")
+    transform, config = RuntimeError("transform"), RuntimeError("config")
+    transform.__cause__, config.__cause__ = first, transform
+    assert root_cause(config) is first
+
+
+def test_an_error_without_a_cause_is_its_own():
+    alone = OSError("disk full")
+    assert root_cause(alone) is alone

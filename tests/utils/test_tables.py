@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from dckd_ext.utils.tables import read_table, write_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_bytes(tmp_path: Path):
+    file = tmp_path / "new" / "scores.csv"
+    rows = [{"case": "Fälle, rechts", "dice": 0.5, "other": "left out"}, {"case": 'a "b"'}]
+    write_table(file, ("case", "dice"), rows)
+    assert file.read_bytes() == 'case,dice\n"Fälle, rechts",0.5\n"a ""b""",\n'.encode()
+
+
+def test_read_back(tmp_path: Path):
+    rows = [{"case": "two\nlines", "dice": "0.5"}, {"case": "ä", "dice": ""}]
+    write_table(tmp_path / "scores.csv", ("case", "dice"), rows)
+    assert read_table(tmp_path / "scores.csv") == rows
+
+
+def test_no_file_is_no_rows(tmp_path: Path):
+    assert read_table(tmp_path / "scores.csv") == []
+
+
+def test_keeps_the_old_table_when_a_row_fails(tmp_path: Path):
+    file = tmp_path / "scores.csv"
+    write_table(file, ["case"], [{"case": "old"}])
+
+    def rows():
+        yield {"case": "new"}
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_table(file, ["case"], rows())
+    assert file.read_text() == "case\nold\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_committed_tables_have_plain_line_ends():
+    tables = list(ROOT.glob("docs/**/*.csv"))
+    assert len(tables) > 200
+    assert [str(file) for file in tables if b"\r" in file.read_bytes()] == []
