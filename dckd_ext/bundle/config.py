@@ -39,7 +39,7 @@ def bundle_root(bundle: StrPath) -> Path:
     """Return the absolute folder of a bundle; raises FileNotFoundError if there is none."""
     root = Path(bundle).expanduser().resolve()
     if not root.is_dir():
-        raise FileNotFoundError(f"No bundle folder at {root}.")
+        raise FileNotFoundError(f"No bundle folder at {root}")
     return root
 
 
@@ -51,14 +51,14 @@ def config_file(root: Path) -> Path:
     for name in names:
         if (root / name).is_file():
             return root / name
-    raise FileNotFoundError(f"{root} is no bundle: it has none of {names}.")
+    raise FileNotFoundError(f"{root} is no bundle: it has none of {names}")
 
 
 def metadata_file(root: Path) -> Path:
     """Return a bundle's metadata; raises FileNotFoundError if there is none."""
     file = root / "configs" / "metadata.json"
     if not file.is_file():
-        raise FileNotFoundError(f"The bundle has no metadata at {file}.")
+        raise FileNotFoundError(f"The bundle has no metadata at {file}")
     return file
 
 

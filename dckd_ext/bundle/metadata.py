@@ -25,10 +25,10 @@ def class_names(bundle: StrPath) -> dict[int, str]:
     key = "network_data_format#outputs#pred#channel_def"
     names = {int(index): str(name) for index, name in _metadata(bundle, key).items()}
     if sorted(names) != list(range(len(names))):
-        raise ValueError(f"'{key}' of {bundle} should name the classes 0, 1, ... without a gap, got {names}.")
+        raise ValueError(f"'{key}' of {bundle} should name the classes 0, 1, ... without a gap, got {names}")
     channels = _metadata(bundle, "network_data_format#outputs#pred").get("num_channels", len(names))
     if channels != len(names):
-        raise ValueError(f"'{key}' of {bundle} names {len(names)} classes, but 'num_channels' is {channels}.")
+        raise ValueError(f"'{key}' of {bundle} names {len(names)} classes, but 'num_channels' is {channels}")
     return dict(sorted(names.items()))
 
 
@@ -63,7 +63,7 @@ def check_compatible(
     """
     channels = in_channels(teacher_bundle), in_channels(student_bundle)
     if channels[0] != channels[1]:
-        raise ValueError(f"The teacher takes images of {channels[0]} channels, the student of {channels[1]}.")
+        raise ValueError(f"The teacher takes images of {channels[0]} channels, the student of {channels[1]}")
     teacher, student = class_names(teacher_bundle), class_names(student_bundle)
     both = f"teacher {teacher}, student {student}"
     of_name = {_plain(name): index for index, name in student.items()}
@@ -72,12 +72,12 @@ def check_compatible(
         if len(teacher) == len(student) and namesakes == {index: index for index in student}:
             return
         if len(teacher) == len(student) == len(set(namesakes.values())):
-            raise ValueError(f"The classes come in another order: {both}. Pass label_map={namesakes}.")
-        raise ValueError(f"The classes differ: {both}. Pass a label_map, or choose another teacher.")
+            raise ValueError(f"The classes come in another order: {both}. Pass label_map={namesakes}")
+        raise ValueError(f"The classes differ: {both}. Pass a label_map, or choose another teacher")
     label_map = {int(index): int(target) for index, target in label_map.items()}
     if set(label_map) != set(teacher) or set(label_map.values()) != set(student):
         raise ValueError(
-            f"label_map {label_map} should name every teacher class and reach every student class: {both}."
+            f"label_map {label_map} should name every teacher class and reach every student class: {both}"
         )
     wrong = {
         teacher[index]: student[label_map[index]]
@@ -85,7 +85,7 @@ def check_compatible(
         if label_map[index] != namesakes[index]
     }
     if wrong:
-        raise ValueError(f"label_map {label_map} mixes up classes of the same name ({wrong}): {both}.")
+        raise ValueError(f"label_map {label_map} mixes up classes of the same name ({wrong}): {both}")
 
 
 def _metadata(bundle: StrPath, key: str) -> Any:
@@ -94,7 +94,7 @@ def _metadata(bundle: StrPath, key: str) -> Any:
     for part in key.split("#"):
         if not isinstance(value, dict) or part not in value:
             found = sorted(value) if isinstance(value, dict) else value
-            raise ValueError(f"{file} has no key '{key}': in place of '{part}' there is {found}.")
+            raise ValueError(f"{file} has no key '{key}': in place of '{part}' there is {found}")
         value = value[part]
     return value
 

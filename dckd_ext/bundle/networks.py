@@ -26,13 +26,11 @@ def student_network(bundle: StrPath) -> nn.Module:
     parser = load_bundle_config(bundle)
     file = config_file(bundle_root(bundle))
     if "network_def" not in parser:
-        raise ValueError(f"{file} has no key 'network_def', only {sorted(parser.get())}.")
+        raise ValueError(f"{file} has no key 'network_def', only {sorted(parser.get())}")
     with importable(bundle_root(bundle)):
         network = parser.get_parsed_content("network_def")
     if not isinstance(network, nn.Module):
-        raise ValueError(
-            f"'network_def' in {file} should build a network, it gives {type(network).__name__}."
-        )
+        raise ValueError(f"'network_def' in {file} should build a network, it gives {type(network).__name__}")
     return network
 
 

@@ -50,7 +50,7 @@ def _size(bundle: str | PathLike[str], roi_size: int | Sequence[int] | None) -> 
         value = parser.get_parsed_content(key) if key in parser else None
         if isinstance(value, (list, tuple)) and all(isinstance(edge, int) for edge in value):
             return list(value)
-    raise ValueError(f"{bundle} states no size as numbers in {list(_SIZE_KEYS)}: pass --roi_size D,H,W.")
+    raise ValueError(f"{bundle} states no size as numbers in {list(_SIZE_KEYS)}: pass --roi_size D,H,W")
 
 
 def _table(rows: Sequence[TapInfo], suggested: str) -> str:

@@ -56,7 +56,7 @@ def unpack(file: Path, root: str, folder: Path) -> None:
             others = sorted({entry.filename.split("/")[0] for entry in archive.infolist()} - {root})
             if others or not entries:
                 raise ValueError(
-                    f"{file}: expected {root}/ as the only top folder, found {others or 'nothing'}."
+                    f"{file}: expected {root}/ as the only top folder, found {others or 'nothing'}"
                 )
             for entry in entries:
                 target = folder / entry.filename
@@ -77,13 +77,13 @@ def check_paths(file: str, paths: Iterable[str]) -> None:
     for path in paths:
         parts = path.split("/")
         if not path or any(part in ("", ".", "..") for part in parts) or "\\" in path or ":" in path:
-            raise ValueError(f"{file}: the path {path!r} leaves its folder, or does on other systems.")
+            raise ValueError(f"{file}: the path {path!r} leaves its folder, or does on other systems")
         if path.casefold() in seen:
-            raise ValueError(f"{file}: the path {path!r} comes twice.")
+            raise ValueError(f"{file}: the path {path!r} comes twice")
         seen.add(path.casefold())
     files_as_folders = {str(parent) for path in seen for parent in PurePosixPath(path).parents} & seen
     if files_as_folders:
-        raise ValueError(f"{file}: {sorted(files_as_folders)} are files and folders at once.")
+        raise ValueError(f"{file}: {sorted(files_as_folders)} are files and folders at once")
 
 
 def sha256_of(file: Path) -> str:
@@ -100,7 +100,7 @@ def _check_entries(file: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
     for entry in entries:
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ValueError(f"{file}: {entry.filename!r} is a link or another special file.")
+            raise ValueError(f"{file}: {entry.filename!r} is a link or another special file")
     total = sum(entry.file_size for entry in entries)
     if total > _MOST:
-        raise ValueError(f"{file}: would unpack to {total / 2**30:.1f} GB, at most 4 are expected.")
+        raise ValueError(f"{file}: would unpack to {total / 2**30:.1f} GB, at most 4 are expected")

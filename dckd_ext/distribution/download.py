@@ -51,13 +51,13 @@ def download(remote: Remote, target: Path) -> None:
             target.unlink()
             if not resumed:
                 raise ValueError(
-                    f"{remote.url} has SHA-256 {found}, expected {remote.sha256}: damaged, or another file."
+                    f"{remote.url} has SHA-256 {found}, expected {remote.sha256}: damaged, or another file"
                 )
             reason = "its beginning is from another file"
         if attempt + 1 < attempts:
             time.sleep(_WAIT * 2**attempt)
     raise OSError(
-        f"{remote.url} could not be downloaded: {reason}. The same command goes on where it broke off."
+        f"{remote.url} could not be downloaded: {reason}. The same command goes on where it broke off"
     )
 
 

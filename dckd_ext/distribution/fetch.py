@@ -58,11 +58,11 @@ def fetch_bundle(
         OSError: if the source cannot be reached, or the connection breaks again and again.
     """
     if not re.fullmatch(r"\w+", name, re.ASCII):
-        raise ValueError(f"Expected the name of a bundle (letters, digits, _), found {name!r}.")
+        raise ValueError(f"Expected the name of a bundle (letters, digits, _), found {name!r}")
     folder = Path(bundle_dir).expanduser().resolve()
     target = folder / name
     if os.path.lexists(target) and not force:
-        raise FileExistsError(f"{target} exists. With --force it is kept aside and replaced.")
+        raise FileExistsError(f"{target} exists. With --force it is kept aside and replaced")
     found = find(name, RELEASE_URL if source is None else source, version)
     work = folder / f".partial-{name}"
     try:
@@ -96,7 +96,7 @@ def _check(root: Path, version: str | None) -> str:
             read_plain_tensors(file)
     found = str(read_metadata(root).get("version"))
     if version is not None and found != version:
-        raise ValueError(f"{root.name} should be version {version}, its metadata says {found}.")
+        raise ValueError(f"{root.name} should be version {version}, its metadata says {found}")
     return found
 
 

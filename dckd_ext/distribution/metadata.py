@@ -31,7 +31,7 @@ def read_metadata(root: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{root / METADATA} cannot be read: {error}") from error
     if not isinstance(metadata, dict):
-        raise ValueError(f"{root / METADATA} should hold a JSON object, it holds {type(metadata).__name__}.")
+        raise ValueError(f"{root / METADATA} should hold a JSON object, it holds {type(metadata).__name__}")
     return metadata
 
 

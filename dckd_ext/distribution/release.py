@@ -74,9 +74,9 @@ def pack_bundles(
     """
     roots = [Path(bundle).expanduser().resolve() for bundle in bundles]
     if not roots or len({root.name for root in roots}) < len(roots):
-        raise ValueError(f"Expected one or more bundles of different names, found {[*map(str, roots)]}.")
+        raise ValueError(f"Expected one or more bundles of different names, found {[*map(str, roots)]}")
     if url and "://" not in url:
-        raise ValueError(f"Expected an address such as https://host/folder for the release, found {url!r}.")
+        raise ValueError(f"Expected an address such as https://host/folder for the release, found {url!r}")
     found = {root: violations(root) for root in roots}
     if any(found.values()):
         lines = [f"{root.name}: {problem}" for root, problems in found.items() for problem in problems]
@@ -118,7 +118,7 @@ def _index(file: Path, packed: Sequence[Packed], url: str) -> dict[str, dict[str
             raise ValueError(
                 f"{file}: {bundle.title} was packed before with other contents (sha256 {before}, now "
                 f"{bundle.sha256}). Raise 'version' in its metadata and add it to 'changelog'; if that one "
-                "was never published, remove the release folder and pack anew."
+                "was never published, remove the release folder and pack anew"
             )
         index[bundle.title] = {
             "version": bundle.version,
@@ -135,7 +135,7 @@ def _read_index(file: Path) -> dict[str, dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
     if not isinstance(index, dict) or not all(isinstance(entry, dict) for entry in index.values()):
-        raise ValueError(f"{file}: expected an object of one entry a version of a bundle.")
+        raise ValueError(f"{file}: expected an object of one entry a version of a bundle")
     return index
 
 

@@ -33,7 +33,7 @@ def violations(bundle: str | PathLike[str]) -> list[str]:
     """
     root = Path(bundle).expanduser().resolve()
     if not root.is_dir():
-        raise FileNotFoundError(f"No bundle folder at {root}.")
+        raise FileNotFoundError(f"No bundle folder at {root}")
     problems = [*file_problems(root), *metadata_problems(root)]
     if not is_distillation(root):
         problems += [*network_problems(root), *export_problems(root)]

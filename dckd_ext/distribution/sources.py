@@ -61,7 +61,7 @@ def find(name: str, source: str, version: str | None = None) -> Source:
         OSError: if it cannot be reached.
     """
     if not source:
-        raise ValueError(f"There is no release of this project yet. Name a source: --source {_FORMS}.")
+        raise ValueError(f"There is no release of this project yet. Name a source: --source {_FORMS}")
     if source.startswith("hub:"):
         return _on_hub(_repository(source, r"hub:([\w.-]+/[\w.-]+)")[0], version)
     if source.startswith("github:"):
@@ -76,7 +76,7 @@ def find(name: str, source: str, version: str | None = None) -> Source:
 def _repository(source: str, form: str) -> tuple[str, ...]:
     match = re.fullmatch(form, source)
     if not match:
-        raise ValueError(f"Expected {_FORMS}; found {source!r}.")
+        raise ValueError(f"Expected {_FORMS}; found {source!r}")
     return match.groups()
 
 
@@ -85,7 +85,7 @@ def _url(source: str) -> str:
         return source
     path = Path(source).expanduser()
     if not path.exists():
-        raise ValueError(f"{source!r} is neither there nor an address. Expected {_FORMS}.")
+        raise ValueError(f"{source!r} is neither there nor an address. Expected {_FORMS}")
     return path.resolve().as_uri()
 
 
@@ -100,10 +100,10 @@ def _in_folder(url: str, name: str, version: str | None) -> Source:
         if title.startswith(f"{name}_v")
     }
     if not versions:
-        raise ValueError(f"{url}/{INDEX} has no bundle {name!r}, only {sorted(index)}.")
+        raise ValueError(f"{url}/{INDEX} has no bundle {name!r}, only {sorted(index)}")
     chosen = version or max(versions, key=_numbers)
     if chosen not in versions:
-        raise ValueError(f"{url}/{INDEX} has no version {version} of {name}, only {sorted(versions)}.")
+        raise ValueError(f"{url}/{INDEX} has no version {version} of {name}, only {sorted(versions)}")
     sha256 = str(_mapping(versions[chosen], f"{url}/{INDEX}: {name}_v{chosen}").get("sha256", ""))
     # the zip beside the index, not the address in it: a copy of a release then serves itself
     zip_name = f"{name}_v{chosen}.zip"
@@ -114,7 +114,7 @@ def _beside(url: str, version: str | None) -> Source:
     folder, _, zip_name = url.rpartition("/")
     sums = _checksums(f"{folder}/{CHECKSUMS}")
     if zip_name not in sums:
-        raise ValueError(f"{folder}/{CHECKSUMS} has no {zip_name}, only {sorted(sums)}.")
+        raise ValueError(f"{folder}/{CHECKSUMS} has no {zip_name}, only {sorted(sums)}")
     return _zip(_remote(url, sums[zip_name], zip_name), version)
 
 
@@ -136,14 +136,14 @@ def _checksums(url: str) -> dict[str, str]:
     """Read a file as `sha256sum` writes it."""
     lines = [line.split(maxsplit=1) for line in _read(url).splitlines() if line.strip()]
     if not lines or any(len(line) != 2 for line in lines):
-        raise ValueError(f"{url}: expected lines of a SHA-256 and a file name.")
+        raise ValueError(f"{url}: expected lines of a SHA-256 and a file name")
     return {path.removeprefix("*"): sha256 for sha256, path in lines}
 
 
 def _remote(url: str, sha256: str, path: str) -> Remote:
     check_paths(url, [path])
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise ValueError(f"The source states no SHA-256 for {path}, but {sha256!r}: it cannot be verified.")
+        raise ValueError(f"The source states no SHA-256 for {path}, but {sha256!r}: it cannot be verified")
     return Remote(url, sha256.lower(), path)
 
 
@@ -152,16 +152,16 @@ def _read(url: str) -> str:
         with urlopen(url, timeout=TIMEOUT) as response:
             return str(response.read(_TEXT_LIMIT), "utf-8")
     except HTTPError as error:
-        raise ValueError(f"{url}: {error}. Expected {_FORMS}.") from error
+        raise ValueError(f"{url}: {error}. Expected {_FORMS}") from error
     except (http.client.InvalidURL, UnicodeDecodeError) as error:
-        raise ValueError(f"{url}: {error}. Expected {_FORMS}.") from error
+        raise ValueError(f"{url}: {error}. Expected {_FORMS}") from error
     except (OSError, http.client.HTTPException) as error:
         raise OSError(f"{url} cannot be read: {getattr(error, 'reason', error)}") from error
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{place}: expected an object, found {type(value).__name__}.")
+        raise ValueError(f"{place}: expected an object, found {type(value).__name__}")
     return value
 
 

@@ -30,15 +30,15 @@ def read_plain_tensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{file} holds pickled objects, expected plain tensors by name.") from error
+        raise ValueError(f"{file} holds pickled objects, expected plain tensors by name") from error
     except Exception as error:  # a broken pickle can raise anything
         raise ValueError(f"{file} cannot be read as tensors: {_first_line(error)}") from error
     if not isinstance(state, Mapping):
-        raise ValueError(f"{file} holds a {type(state).__name__}, expected plain tensors by name.")
+        raise ValueError(f"{file} holds a {type(state).__name__}, expected plain tensors by name")
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise ValueError(
-                f"{file} holds a {type(value).__name__} at {key!r}, expected a flat dict of plain tensors."
+                f"{file} holds a {type(value).__name__} at {key!r}, expected a flat dict of plain tensors"
             )
     return dict(state)
 

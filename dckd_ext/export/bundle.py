@@ -47,7 +47,7 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
     """
     root = Path(bundle).expanduser().resolve()
     if root.name.endswith("_distillation"):
-        raise ValueError(f"{root.name} has no weights of its own: export the student bundle that it trains.")
+        raise ValueError(f"{root.name} has no weights of its own: export the student bundle that it trains")
     weights = root / "models" / "model.pt"
     check_weights(weights)
     settings = bundle_settings(root)

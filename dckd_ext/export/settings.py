@@ -38,7 +38,7 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
     before = [_step(component) for component in _transforms(config, "preprocessing")]
     reads = [step for step in before if step and step["step"] == "read"]
     if len(reads) != 1 or before[0] != reads[0]:
-        raise ValueError(f"preprocessing of {root}: expected ReadVolumed, once and first.")
+        raise ValueError(f"preprocessing of {root}: expected ReadVolumed, once and first")
     for component in _transforms(config, "postprocessing"):
         _check_postprocessing(component)
     return {
@@ -65,14 +65,14 @@ class _Arguments:
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
         value = self.values.pop(name, default)
         if value is _REQUIRED:
-            raise ValueError(f"{self.place} has no argument {name!r}.")
+            raise ValueError(f"{self.place} has no argument {name!r}")
         return value
 
     def expect(self, name: str, *known: Any, default: Any = _REQUIRED) -> None:
         """Check an argument for which `dckd_ext.export.predict` knows these values only."""
         value = self.take(name, known[0] if default is _REQUIRED else default)
         if value not in known:
-            raise ValueError(f"{self.place}: {name} is {value!r}, `dckd predict` knows only {known[0]!r}.")
+            raise ValueError(f"{self.place}: {name} is {value!r}, `dckd predict` knows only {known[0]!r}")
 
     def three(self, name: str) -> list[float]:
         """Take one number an axis."""
@@ -82,7 +82,7 @@ class _Arguments:
     def finish(self) -> None:
         if self.values:
             raise ValueError(
-                f"{self.place}: `dckd predict` does not know the argument(s) {sorted(self.values)}."
+                f"{self.place}: `dckd predict` does not know the argument(s) {sorted(self.values)}"
             )
 
 
@@ -152,7 +152,7 @@ _STEPS: Mapping[str, Callable[[_Arguments], dict[str, Any] | None]] = {
 def _step(component: ConfigComponent) -> dict[str, Any] | None:
     arguments = _Arguments(component)
     if arguments.name not in _STEPS:
-        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {sorted(_STEPS)}.")
+        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {sorted(_STEPS)}")
     arguments.expect("keys", "image", ["image"])
     arguments.expect("allow_missing_keys", False)
     step = _STEPS[arguments.name](arguments)
@@ -179,7 +179,7 @@ def _check_postprocessing(component: ConfigComponent) -> None:
             arguments.take(name, None)
     else:
         known = "AsDiscreted, Invertd, SaveImaged"
-        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {known}.")
+        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {known}")
     arguments.take("keys")
     arguments.finish()
 
@@ -193,7 +193,7 @@ def _window(config: ConfigParser) -> dict[str, Any]:
         arguments.finish()
         arguments = _Arguments(_component(config, "inferer#inferer"))
     if arguments.name != "SlidingWindowInferer":
-        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but SlidingWindowInferer.")
+        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but SlidingWindowInferer")
     arguments.expect("mode", "gaussian", default="constant")
     arguments.expect("padding_mode", "replicate", default="constant")
     arguments.expect("sigma_scale", 0.125)
@@ -209,7 +209,7 @@ def _window(config: ConfigParser) -> dict[str, Any]:
 def _transforms(config: ConfigParser, name: str) -> Iterator[ConfigComponent]:
     """Yield the transforms of a Compose that are not disabled."""
     if name not in config:
-        raise ValueError(f"The inference config has no key {name!r}.")
+        raise ValueError(f"The inference config has no key {name!r}")
     for number in range(len(config[f"{name}#transforms"])):
         component = _component(config, f"{name}#transforms#{number}")
         if not component.is_disabled():
@@ -219,7 +219,7 @@ def _transforms(config: ConfigParser, name: str) -> Iterator[ConfigComponent]:
 def _component(config: ConfigParser, place: str) -> ConfigComponent:
     component = config.get_parsed_content(place, instantiate=False) if place in config else None
     if not isinstance(component, ConfigComponent):
-        raise ValueError(f"{place!r} of the inference config: expected a component with '_target_'.")
+        raise ValueError(f"{place!r} of the inference config: expected a component with '_target_'")
     return component
 
 

@@ -40,7 +40,7 @@ class AutocastInferer(Inferer):
 
     def __init__(self, inferer: Inferer, dtype: str = "float32") -> None:
         if dtype not in DTYPES:
-            raise ValueError(f"Unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
+            raise ValueError(f"Unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
         self.inferer = inferer
         self.dtype = DTYPES[dtype]
 
@@ -48,7 +48,7 @@ class AutocastInferer(Inferer):
         """The wrapped inferer's result with every floating point tensor as float32."""
         device_type = inputs.device.type
         if device_type == "cpu" and self.dtype is torch.float16:
-            raise ValueError("float16 autocast is not supported on a CPU: use bfloat16.")
+            raise ValueError("float16 autocast is not supported on a CPU: use bfloat16")
         inputs = inputs.float()  # a compact cache holds float16
         enabled = self.dtype is not torch.float32
         small = SmallMapsInFloat32() if enabled and device_type == "cpu" else nullcontext()

@@ -110,8 +110,8 @@ def _case_ids(case_ids: Any, batch: int, device: torch.device) -> Tensor:
     try:
         ids = torch.as_tensor(case_ids, device=device)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"case_ids must be integers, one a sample, got {case_ids!r}.") from error
+        raise ValueError(f"case_ids must be integers, one a sample, got {case_ids!r}") from error
     ids = ids.as_tensor() if isinstance(ids, MetaTensor) else ids
     if ids.numel() != batch or ids.is_floating_point():
-        raise ValueError(f"case_ids must be {batch} integers, one a sample, got {case_ids!r}.")
+        raise ValueError(f"case_ids must be {batch} integers, one a sample, got {case_ids!r}")
     return ids.flatten().long()

@@ -63,7 +63,7 @@ class ReferenceBank(nn.Module):
             "region_rows": region_rows,
         }
         if min(sizes.values()) < 1:
-            raise ValueError(f"Sizes of a reference bank must be positive, got {sizes}.")
+            raise ValueError(f"Sizes of a reference bank must be positive, got {sizes}")
         self.num_classes = num_classes
         self.channels = channels
         self.voxels = _ClassRings(num_classes, channels, voxel_rows, region=False)
@@ -80,7 +80,7 @@ class ReferenceBank(nn.Module):
         """
         if references.features.shape[1:] != (self.channels,):
             raise ValueError(
-                f"Expected references of shape (Q, {self.channels}), got {tuple(references.features.shape)}."
+                f"Expected references of shape (Q, {self.channels}), got {tuple(references.features.shape)}"
             )
         self.voxels.enqueue(references.select(~references.region))
         self.regions.enqueue(references.select(references.region))

@@ -39,11 +39,11 @@ class Term:
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
-            raise ValueError(f"The weight of a term must not be negative, got {self.weight}.")
+            raise ValueError(f"The weight of a term must not be negative, got {self.weight}")
         if self.ramp is not None and not (len(self.ramp) == 2 and 0 <= self.ramp[0] <= self.ramp[1] <= 1):
-            raise ValueError(f"A ramp must be (start, end) with 0 <= start <= end <= 1, got {self.ramp}.")
+            raise ValueError(f"A ramp must be (start, end) with 0 <= start <= end <= 1, got {self.ramp}")
         if unknown := [name for name in self.input_names if name not in INPUTS]:
-            raise ValueError(f"Unknown inputs {unknown} of a term: choose from {list(INPUTS)}.")
+            raise ValueError(f"Unknown inputs {unknown} of a term: choose from {list(INPUTS)}")
 
     @property
     def input_names(self) -> Sequence[str]:
@@ -93,14 +93,14 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self.terms = {name: term for name, term in terms.items() if term is not None}
         if not self.terms:
-            raise ValueError("A distillation loss needs at least one term.")
+            raise ValueError("A distillation loss needs at least one term")
         self.losses = nn.ModuleDict({name: term.loss for name, term in self.terms.items()})
         self.pairs = pairs
         self.progress = 0.0
         self.values: dict[str, Tensor] = {}
         for name, term in self._active().items():
             if "pairs" in term.input_names and pairs is None:
-                raise ValueError(f"Term {name!r} takes pairs, but the loss was given no pair sampler.")
+                raise ValueError(f"Term {name!r} takes pairs, but the loss was given no pair sampler")
 
     def forward(self, output: DistillationOutput | Tensor, label: Tensor) -> Tensor:
         """The total as a scalar.
@@ -144,7 +144,7 @@ class DistillationLoss(nn.Module):
             if missing := sorted(needed - given.keys()):
                 raise ValueError(
                     f"Term {name!r} takes {missing}, but there is only {sorted(given)}: a "
-                    "DistillationInferer adds the teacher's logits, and features where its taps are set."
+                    "DistillationInferer adds the teacher's logits, and features where its taps are set"
                 )
 
 

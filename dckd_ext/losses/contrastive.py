@@ -69,9 +69,9 @@ class DecoupledContrastiveLoss(nn.Module):
     def __init__(self, temperature: float = 0.1, mode: str = "decoupled", alpha: float = 0.25) -> None:
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f"The temperature must be positive, got {temperature}.")
+            raise ValueError(f"The temperature must be positive, got {temperature}")
         if mode not in MODES:
-            raise ValueError(f"Unknown mode {mode!r} of the contrastive loss: choose from {list(MODES)}.")
+            raise ValueError(f"Unknown mode {mode!r} of the contrastive loss: choose from {list(MODES)}")
         self.temperature = temperature
         self.mode = mode
         self.alpha = alpha

@@ -61,7 +61,7 @@ class CWDLoss(nn.Module):
         else:
             raise ValueError(
                 "Give the channels of both maps or of neither, got "
-                f"student_channels={student_channels} and teacher_channels={teacher_channels}."
+                f"student_channels={student_channels} and teacher_channels={teacher_channels}"
             )
 
     @in_float32

@@ -30,7 +30,7 @@ class LogitsDistillationLoss(nn.Module):
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f"The temperature must be positive, got {temperature}.")
+            raise ValueError(f"The temperature must be positive, got {temperature}")
         self.temperature = temperature
 
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class LogitsDistillationLoss(nn.Module):
         if logits.shape != teacher_logits.shape:
             raise ValueError(
                 f"Logits must have one shape, got {tuple(logits.shape)} of the student "
-                f"and {tuple(teacher_logits.shape)} of the teacher."
+                f"and {tuple(teacher_logits.shape)} of the teacher"
             )
         student = F.log_softmax(logits / self.temperature, dim=1)
         teacher = F.log_softmax(teacher_logits / self.temperature, dim=1)

@@ -39,7 +39,7 @@ def matched(features: Tensor, teacher_features: Tensor) -> tuple[Tensor, Tensor]
     if len(features) != len(teacher_features):
         raise ValueError(
             f"Expected features of the same cases, got {len(features)} of the student "
-            f"and {len(teacher_features)} of the teacher."
+            f"and {len(teacher_features)} of the teacher"
         )
     sizes = zip(features.shape[2:], teacher_features.shape[2:], strict=True)
     depth, height, width = (min(pair) for pair in sizes)
@@ -96,7 +96,7 @@ def check_channels(student: Tensor, teacher: Tensor) -> None:
     if student.shape[1] != teacher.shape[1]:
         raise ValueError(
             f"The maps have {student.shape[1]} (student) and {teacher.shape[1]} (teacher) channels: "
-            "they must be equal, after the projector where the loss has one."
+            "they must be equal, after the projector where the loss has one"
         )
 
 
@@ -104,7 +104,7 @@ def check_positive(**settings: float) -> None:
     """Raises a ValueError that names a setting which is not positive."""
     for name, value in settings.items():
         if not value > 0:
-            raise ValueError(f"The {name} must be positive, got {value}.")
+            raise ValueError(f"The {name} must be positive, got {value}")
 
 
 def _float32(value: Any) -> Any:

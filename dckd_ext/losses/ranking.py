@@ -41,7 +41,7 @@ class RankingLoss(nn.Module):
     def __init__(self, margin: float = 0.4, gamma: float = 10.0, alpha: float = 0.25, k: int = 16) -> None:
         super().__init__()
         if gamma <= 0 or k < 1:
-            raise ValueError(f"gamma and k must be positive, got gamma={gamma} and k={k}.")
+            raise ValueError(f"gamma and k must be positive, got gamma={gamma} and k={k}")
         self.margin = margin
         self.gamma = gamma
         self.alpha = alpha

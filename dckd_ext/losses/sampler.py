@@ -54,10 +54,10 @@ class PairSampler(nn.Module):
         if bank is not None and (bank.num_classes, bank.channels) != (num_classes, teacher_channels):
             raise ValueError(
                 f"The bank holds {bank.num_classes} classes of {bank.channels} channels, "
-                f"but the sampler needs {num_classes} classes of {teacher_channels} channels."
+                f"but the sampler needs {num_classes} classes of {teacher_channels} channels"
             )
         if not (0 < anchor_purity <= 1 and 0 < reference_purity <= 1):
-            raise ValueError(f"Purities must be in (0, 1], got {anchor_purity} and {reference_purity}.")
+            raise ValueError(f"Purities must be in (0, 1], got {anchor_purity} and {reference_purity}")
         self.num_classes = num_classes
         self.projector = SynchronisedModule(
             nn.Sequential(
@@ -97,12 +97,12 @@ class PairSampler(nn.Module):
         if output.features is None or output.teacher_features is None:
             missing = "student_tap" if output.features is None else "teacher_tap"
             raise ValueError(
-                f"Pairs need features of both networks: set {missing} of the DistillationInferer."
+                f"Pairs need features of both networks: set {missing} of the DistillationInferer"
             )
         for name, logits in (("student", output.logits), ("teacher", output.teacher_logits)):
             if logits.shape[1] != self.num_classes:
                 raise ValueError(
-                    f"The {name}'s logits have {logits.shape[1]} channels for {self.num_classes} classes."
+                    f"The {name}'s logits have {logits.shape[1]} channels for {self.num_classes} classes"
                 )
         return output.features, output.teacher_features
 

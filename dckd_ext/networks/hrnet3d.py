@@ -51,9 +51,9 @@ class HRNet3D(nn.Module):
         """
         super().__init__()
         if stem_stride not in (1, 2):
-            raise ValueError(f"stem_stride must be 1 or 2, got {stem_stride}.")
+            raise ValueError(f"stem_stride must be 1 or 2, got {stem_stride}")
         if stem_channels[1] % 4:
-            raise ValueError(f"stem_channels[1] must be a multiple of 4, got {stem_channels[1]}.")
+            raise ValueError(f"stem_channels[1] must be a multiple of 4, got {stem_channels[1]}")
         widths = [channels * 2**branch for branch in range(len(modules) + 1)]
         self.divisor = stem_stride * 2 ** len(modules)
         first, wide = stem_channels
@@ -86,12 +86,12 @@ class HRNet3D(nn.Module):
             ValueError: if `image` is not 5D or leaves a single voxel to the coarsest branch.
         """
         if image.dim() != 5:
-            raise ValueError(f"HRNet3D takes images of shape BCDHW, got {list(image.shape)}.")
+            raise ValueError(f"HRNet3D takes images of shape BCDHW, got {list(image.shape)}")
         if not torch.jit.is_tracing() and max(image.shape[2:]) <= self.divisor:
             edge, least = self.divisor, self.divisor + 1
             raise ValueError(
                 f"HRNet3D got images of {list(image.shape[2:])} voxels, a single one on its coarsest grid: "
-                f"one edge must be longer than {edge}, for example {[least, edge, edge]}."
+                f"one edge must be longer than {edge}, for example {[least, edge, edge]}"
             )
         maps = [self.stem(_pad_to_multiple(image, self.divisor))]
         for stage in self.stages:

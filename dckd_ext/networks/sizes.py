@@ -48,7 +48,7 @@ def check_roi_size(network: nn.Module, roi_size: Sequence[int]) -> list[int]:
     if fitting != size:
         raise ValueError(
             f"{type(network).__name__} cannot take images of {size} voxels, but {fitting}: edges in steps of "
-            f"{rule.step}, at least {rule.least}, and more than one voxel on the coarsest grid."
+            f"{rule.step}, at least {rule.least}, and more than one voxel on the coarsest grid"
         )
     return size
 

@@ -20,7 +20,7 @@ def check_weights(file: str | PathLike[str]) -> None:
     if not Path(file).is_file():
         raise FileNotFoundError(
             f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch "
-            "its weights, or name another file."
+            "its weights, or name another file"
         )
 
 
@@ -50,7 +50,7 @@ def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
     }
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"The weights in {file} are not those of {type(network).__name__}: {listed}.")
+        raise ValueError(f"The weights in {file} are not those of {type(network).__name__}: {listed}")
     network.load_state_dict(state)
 
 
@@ -63,7 +63,7 @@ def _read_state(file: Path) -> dict[str, torch.Tensor]:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{file} should hold a state dict of tensors, it holds {type(state).__name__}.")
+        raise ValueError(f"{file} should hold a state dict of tensors, it holds {type(state).__name__}")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)

@@ -70,7 +70,7 @@ class Tap:
         """
         if self._output is None:
             raise RuntimeError(
-                f"The tap '{self.name}' recorded nothing: its module was not called in the block."
+                f"The tap '{self.name}' recorded nothing: its module was not called in the block"
             )
         return self._output
 
@@ -152,7 +152,7 @@ def suggest_tap(network: nn.Module, in_channels: int, roi_size: Sequence[int]) -
     if not names:
         raise ValueError(
             f"No submodule of {type(unwrap(network)).__name__} gives just the map that its classifier takes; "
-            "choose a tap from the list of `dckd taps BUNDLE`."
+            "choose a tap from the list of `dckd taps BUNDLE`"
         )
     return min(names, key=lambda name: name.count("."))
 
@@ -202,5 +202,5 @@ def _find(network: nn.Module, name: str) -> nn.Module:
     nearest = difflib.get_close_matches(name, modules, n=5) or [path for path, _ in network.named_children()]
     raise ValueError(
         f"{type(network).__name__} has no submodule '{name}'; the nearest are {nearest}. "
-        "`dckd taps BUNDLE` lists them all."
+        "`dckd taps BUNDLE` lists them all"
     )

@@ -56,7 +56,7 @@ class Teacher(nn.Module):
         classes = sum(len(source) for source in self.sources)
         if logits.shape[1] != classes:
             raise ValueError(
-                f"label_map is for {classes} teacher classes, the teacher gives {logits.shape[1]}."
+                f"label_map is for {classes} teacher classes, the teacher gives {logits.shape[1]}"
             )
         return torch.cat([logits[:, source].logsumexp(1, keepdim=True) for source in self.sources], dim=1)
 
@@ -81,7 +81,7 @@ def first_tensor(output: object) -> torch.Tensor:
     while isinstance(output, (list, tuple)) and output:
         output = output[0]
     if not isinstance(output, torch.Tensor):
-        raise TypeError(f"Expected a tensor or a list of tensors, got {type(output).__name__}.")
+        raise TypeError(f"Expected a tensor or a list of tensors, got {type(output).__name__}")
     return output
 
 
@@ -92,6 +92,6 @@ def _sources(label_map: Mapping[int, int]) -> list[list[int]]:
     if not targets or sorted(targets) != list(range(len(targets))) or classes != list(range(len(classes))):
         raise ValueError(
             "label_map must name every teacher class and reach every student class, each numbered from 0 "
-            f"without a gap, got {dict(label_map)}."
+            f"without a gap, got {dict(label_map)}"
         )
     return [[teacher for teacher in sorted(targets) if targets[teacher] == student] for student in classes]

@@ -70,7 +70,7 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
         super().__init__(keys, allow_missing_keys)
         self.spacing = tuple(float(value) for value in ensure_tuple_rep(spacing, 3))
         if not all(np.isfinite(self.spacing)) or min(self.spacing) <= 0:
-            raise ValueError(f"spacing must be positive, in mm, got {spacing}.")
+            raise ValueError(f"spacing must be positive, in mm, got {spacing}")
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         for one in self.mode:
             _resampler(one)
@@ -99,7 +99,7 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
     def _resample(self, key: Hashable, volume: Any, mode: str) -> Tensor:
         if not isinstance(volume, MetaTensor) or volume.ndim != 4:
             found = f"{type(volume).__name__} of shape {tuple(getattr(volume, 'shape', ()))}"
-            raise ValueError(f"{key}: expected a MetaTensor of shape CHWD, found a {found}.")
+            raise ValueError(f"{key}: expected a MetaTensor of shape CHWD, found a {found}")
         before = tuple(volume.shape[1:])
         after = self._size(key, volume)
         dtype = torch.float32 if mode == "linear" else volume.dtype
@@ -117,7 +117,7 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
         native = affine_to_spacing(volume.affine, r=3, suppress_zeros=False).tolist()
         name = volume.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "?")
         if not all(np.isfinite(native)) or min(native) <= 0:
-            raise ValueError(f"{key} {name}: expected positive voxel spacings, found {native} mm.")
+            raise ValueError(f"{key} {name}: expected positive voxel spacings, found {native} mm")
         size = tuple(
             max(1, round(n * s / t)) for n, s, t in zip(volume.shape[1:], native, self.spacing, strict=True)
         )
@@ -170,7 +170,7 @@ def resample_nearest(volume: Tensor, size: Sequence[int], dtype: torch.dtype | N
 def _resampler(mode: str) -> Callable[[Tensor, Sequence[int], torch.dtype], Tensor]:
     known = {"linear": resample_linear, "nearest": resample_nearest}
     if mode not in known:
-        raise ValueError(f"Unknown mode {mode!r}: choose one of {', '.join(known)}.")
+        raise ValueError(f"Unknown mode {mode!r}: choose one of {', '.join(known)}")
     return known[mode]
 
 

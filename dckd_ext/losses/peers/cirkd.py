@@ -55,7 +55,7 @@ class CIRKDLoss(nn.Module):
         check_positive(tau=tau, temperature=temperature, cells=cells)
         if min(batch_weight, voxel_weight, region_weight) < 0:
             raise ValueError(
-                f"Weights must not be negative, got {batch_weight}, {voxel_weight}, {region_weight}."
+                f"Weights must not be negative, got {batch_weight}, {voxel_weight}, {region_weight}"
             )
         self.batch_weight = batch_weight
         self.voxel_weight = voxel_weight

@@ -56,10 +56,10 @@ class DKDLoss(nn.Module):
             raise ValueError(
                 "Logits must have one shape and the label their size, got "
                 f"{tuple(logits.shape)} of the student, {tuple(teacher_logits.shape)} of the teacher "
-                f"and {tuple(label.shape)} of the label."
+                f"and {tuple(label.shape)} of the label"
             )
         if logits.shape[1] < 2:
-            raise ValueError("DKD takes logits with a channel for each class, got logits of one channel.")
+            raise ValueError("DKD takes logits with a channel for each class, got logits of one channel")
         true = label == torch.arange(logits.shape[1], device=label.device).view(1, -1, 1, 1, 1)
         labelled = true.any(1)
         (student, student_rest), (teacher, teacher_rest) = (
