@@ -27,12 +27,12 @@ DARKER, BRIGHTER = -1, 1
 
 
 def smoothed(case: dict) -> np.ndarray:
-    """The image without most of its speckle."""
+    """Return the image without most of its speckle."""
     return gaussian_filter(np.asarray(nib.load(case["image"]).dataobj, np.float32), 1.5)
 
 
 def segment(image: np.ndarray, threshold: float, side: int) -> np.ndarray:
-    """The largest connected component of what is darker or brighter than a threshold."""
+    """Return the largest connected component of what is darker or brighter than a threshold."""
     numbers, count = components(side * image > side * threshold)
     if count == 0:
         return np.zeros(image.shape, np.uint8)
@@ -40,7 +40,7 @@ def segment(image: np.ndarray, threshold: float, side: int) -> np.ndarray:
 
 
 def best_threshold(cases: list[dict]) -> tuple[float, int]:
-    """The threshold and side with the highest mean Dice on these cases."""
+    """Find the threshold and side with the highest mean Dice on these cases."""
     choices = list(product(THRESHOLDS, (DARKER, BRIGHTER)))
     dice = np.zeros(len(choices))
     for case in cases:

@@ -21,7 +21,7 @@ class OwnVoxelContrastive(DecoupledContrastiveLoss):
     """The own voxel is the only positive; no case counts as another."""
 
     def forward(self, pairs: Pairs) -> Tensor:
-        """The loss as a scalar."""
+        """Return the loss as a scalar."""
         references = pairs.references._replace(case_ids=torch.zeros_like(pairs.references.case_ids))
         return super().forward(
             replace(pairs, anchor_cases=torch.zeros_like(pairs.anchor_cases), references=references)
@@ -32,7 +32,7 @@ class CappedContrastive(DecoupledContrastiveLoss):
     """An anchor costs nothing once its loss is that of the teacher's own vector."""
 
     def forward(self, pairs: Pairs) -> Tensor:
-        """The loss as a scalar."""
+        """Return the loss as a scalar."""
         losses = []
         for c in pairs.anchor_classes.unique():
             ours = _rows(pairs, (pairs.anchor_classes == c) & pairs.own_valid)
@@ -49,7 +49,7 @@ class TeacherMarginRanking(RankingLoss):
     """The own voxel is the only positive, and the margin is what the teacher itself keeps, at most m."""
 
     def forward(self, pairs: Pairs) -> Tensor:
-        """The loss as a scalar."""
+        """Return the loss as a scalar."""
         references = pairs.references.select(pairs.references.interior)
         losses = []
         for c in pairs.anchor_classes.unique():
@@ -77,6 +77,6 @@ class LinearSampler(PairSampler):
 
 
 def _rows(pairs: Pairs, mask: Tensor) -> Pairs:
-    """The anchors of a mask, with the same references."""
+    """Take the anchors of a mask, with the same references."""
     names = [field.name for field in fields(Pairs) if field.name != "references"]
     return replace(pairs, **{name: getattr(pairs, name)[mask] for name in names})

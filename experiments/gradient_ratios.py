@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _workflow(args: argparse.Namespace, split: Path) -> ConfigWorkflow:
-    """A training whose loss has every term; all but the segmentation weigh next to nothing."""
+    """Make a training whose loss has every term; all but the segmentation weigh next to nothing."""
     shipped = WORKFLOW / "configs" / "train.yaml"
     overlays = [str(ROOT / "experiments" / "arms" / f"{name}.yaml") for name in ARMS]
     workflow = ConfigWorkflow(

@@ -105,7 +105,7 @@ def mine(workflow: ConfigWorkflow) -> Mined:
 
 
 def middle(volume: torch.Tensor, size: list[int]) -> torch.Tensor:
-    """The patch in the middle of a volume CDHW."""
+    """Cut the patch in the middle of a volume CDHW."""
     starts = [(have - want) // 2 for have, want in zip(volume.shape[1:], size, strict=True)]
     parts = tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
     return volume[(slice(None), *parts)].float()
@@ -135,7 +135,7 @@ def draw(found: Mined) -> Figure:
 
 
 def draw_plane(panel: Axes, found: Mined, sets: dict[str, np.ndarray], hardest: np.ndarray) -> None:
-    """References and anchor in the plane of the references' two main directions."""
+    """Draw references and anchor in the plane of the references' two main directions."""
     drawn = found.references[found.classes >= 0]
     centre = drawn.mean(0)
     axes = np.linalg.svd(drawn - centre, full_matrices=False)[2][:2].T
@@ -160,7 +160,7 @@ def draw_cosines(panel: Axes, cosine: np.ndarray, sets: dict[str, np.ndarray], h
 def draw_place(
     panel: Axes, found: Mined, cosine: np.ndarray, sets: dict[str, np.ndarray], hardest: np.ndarray
 ) -> None:
-    """The slice of the other case with most of the hardest negatives, and those within two cells of it."""
+    """Draw the other case's slice with most of the hardest negatives, and those within two cells of it."""
     where = np.stack(np.unravel_index(np.arange(len(cosine)), found.grid), axis=1)
     cut = int(np.bincount(where[hardest, 0]).argmax())
     panel.imshow(found.image[cut].T, cmap="gray", origin="lower")

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _of_seed(work: Path, run: Path) -> dict[str, list[float]]:
-    """The teacher's value of each term, and the student's in each window of steps."""
+    """Read the teacher's value of each term, and the student's in each window of steps."""
     curves = read_curves(run)
     teacher = _teacher_values(work / run.name.replace("unet-dckd", "pool"))
     return {
@@ -59,7 +59,7 @@ def _mean_between(steps: np.ndarray, values: np.ndarray, first: int, last: int) 
 
 
 def _teacher_values(pool: Path, fill: int = 100, batches: int = 50) -> dict[str, float]:
-    """The mean over batches of two patches, once as many as `fill` are in the bank."""
+    """Return the mean over batches of two patches, once as many as `fill` are in the bank."""
     torch.manual_seed(0)
     patches = PatchPool(pool)
     channels = patches[0]["teacher_features"].shape[0]

@@ -10,6 +10,8 @@ from importlib import import_module
 
 import fire
 
+__all__ = ["main"]
+
 _EXTRAS = {"matplotlib": "report", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}
 _COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
 

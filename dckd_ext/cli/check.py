@@ -14,6 +14,8 @@ from dckd_ext.data.survey import CaseSurvey, Listing, Problem, list_folder, surv
 from dckd_ext.transforms import ReadVolumed
 from dckd_ext.utils.tables import write_table
 
+__all__ = ["check"]
+
 _COLUMNS = (
     *("section", "case", "kind", "image", "label", "size", "spacing_mm"),
     *("foreground_voxels", "foreground_ml", "foreground_share", "problems"),

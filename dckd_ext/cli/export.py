@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+__all__ = ["export"]
+
 
 def export(*bundles: str, out: str = "") -> None:
     """Export bundles with weights, each checked against its own network at five sizes.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dckd_ext.distribution import fetch_bundle
 
+__all__ = ["fetch"]
+
 
 def fetch(
     name: str,
@@ -40,7 +42,7 @@ def fetch(
 
 
 def _next(folder: Path) -> str:
-    """A bundle with weights segments; one without trains."""
+    """Suggest the next command: a bundle with weights segments; one without trains."""
     if (folder / "models" / "model.pt").is_file():
         run, config, more = "run", "inference", "--dataset_dir IMAGES --output_dir MASKS"
     else:

@@ -10,6 +10,8 @@ from monai.utils import ensure_tuple
 
 from dckd_ext.lint import config_lists, lint_bundle
 
+__all__ = ["lint"]
+
 
 def lint(*bundles: str, config_file: str | list[str] | None = None, **overrides: Any) -> None:
     """Check the configs of bundles, print one line a finding, and exit with 1 if there is any.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dckd_ext.distribution import pack_bundles
 
+__all__ = ["pack"]
+
 
 def pack(*bundles: str, out: str, url: str = "") -> None:
     """Check bundles against the rules of the model zoo and pack them; none is packed if one violates a rule.

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from dckd_ext.phantom import write_phantoms
 
+__all__ = ["phantom"]
+
 
 def phantom(
     out: str,

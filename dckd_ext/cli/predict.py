@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+__all__ = ["predict"]
+
 
 def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float | None = None) -> None:
     """Segment volumes; a case that fails does not stop the others.

@@ -11,6 +11,8 @@ from dckd_ext.utils.files import written_whole
 if TYPE_CHECKING:
     from dckd_ext.report import Comparison, Run
 
+__all__ = ["report"]
+
 
 def report(
     *runs: str,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+__all__ = ["study"]
+
 
 def study(
     file: str,

@@ -9,6 +9,8 @@ from dckd_ext.bundle import in_channels, load_bundle_config, student_network
 from dckd_ext.networks import check_roi_size
 from dckd_ext.networks.taps import TapInfo, list_taps, suggest_tap
 
+__all__ = ["taps"]
+
 _SIZE_KEYS = (
     "roi_size",
     "patch_size",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import distributed
 
+__all__ = ["leave_process_group"]
+
 _left: list[distributed.ProcessGroup | None] = []
 
 

@@ -228,7 +228,7 @@ class LesionScores:
 
 
 def _text(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for a CSV file: five decimals, nothing for NaN, 1 and 0 for yes and no."""
+    """Write a row for a CSV file: five decimals, nothing for NaN, 1 and 0 for yes and no."""
     texts = {}
     for name, value in row.items():
         if isinstance(value, bool | np.bool_):

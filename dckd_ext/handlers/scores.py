@@ -82,5 +82,5 @@ class CaseScores:
 
 
 def classes_of(prediction: torch.Tensor) -> np.ndarray:
-    """The classes of a prediction ``(1, H, W, D)`` as an array ``(H, W, D)`` of a small type."""
+    """Return the classes of a prediction ``(1, H, W, D)`` as an array ``(H, W, D)`` of a small type."""
     return whole_numbers(np.asarray(prediction.detach().cpu()[0]))

@@ -45,7 +45,7 @@ class AutocastInferer(Inferer):
         self.dtype = DTYPES[dtype]
 
     def __call__(self, inputs: Tensor, network: Callable, *args: Any, **kwargs: Any) -> Any:
-        """The wrapped inferer's result with every floating point tensor as float32."""
+        """Return the wrapped inferer's result with every floating point tensor as float32."""
         device_type = inputs.device.type
         if device_type == "cpu" and self.dtype is torch.float16:
             raise ValueError("float16 autocast is not supported on a CPU: use bfloat16")

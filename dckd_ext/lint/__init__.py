@@ -71,7 +71,7 @@ def lint_bundle(
 
 
 def _unknown_overrides(configs: Sequence[Config]) -> list[Finding]:
-    """Overrides that no config knows: that one does is enough, since each run takes its own."""
+    """Find overrides that no config knows: that one does is enough, since each run takes its own."""
     unknown = set.intersection(*(set(config.unknown) for config in configs))
     known = sorted({shown(at) for config in configs for at, _ in config.items()})
     return [

@@ -80,7 +80,7 @@ def _wrong_arguments(target: Callable[..., Any], node: dict[str, Any]) -> Iterat
 
 
 def missing_targets(config: Config) -> Iterator[Finding]:
-    """Mappings without `_target_` that stand where a component is expected, or look like one."""
+    """Find mappings without `_target_` where a component is expected, or that look like one."""
     used = set(_expected_objects(config))
     for at, node in config.items():
         if not isinstance(node, dict) or ConfigComponent.is_instantiable(node):

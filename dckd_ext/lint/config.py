@@ -118,7 +118,7 @@ class Config:
             yield from walk(key, value)
 
     def top(self) -> dict[str, Any]:
-        """The keys at the top, as written; without the metadata."""
+        """Return the keys at the top, as written; without the metadata."""
         return {str(key): value for key, value in self._parser.get().items() if key != META}
 
     def expressions(self) -> Iterator[tuple[str, ast.AST]]:
@@ -129,13 +129,13 @@ class Config:
                     yield at, parse(at, node)
 
     def origin(self, at: str) -> str:
-        """The file that sets an id last, or of the nearest key above it."""
+        """Return the file that sets an id last, or the nearest key above it."""
         while at and at not in self._origins:
             at = ReferenceResolver.split_id(at, last=True)[0] if _SEP in at else ""
         return self._origins.get(at, self.files[0])
 
     def finding(self, at: str, text: str, hint: str = "") -> Finding:
-        """A finding at an id, in the file that sets it."""
+        """Make a finding at an id, in the file that sets it."""
         return Finding(self.origin(at), shown(at), text, hint)
 
     def _macro(self, path: str, at: str, trail: tuple[str, ...]) -> Any:
@@ -150,7 +150,7 @@ class Config:
         raise KeyError(path)
 
     def _takes(self, at: str) -> bool:
-        """A known key, or an argument of a component, whose signature is checked later."""
+        """Tell if a key is known, or an argument of a component, whose signature is checked later."""
         parent = ReferenceResolver.split_id(at, last=True)[0]
         return at in self or bool(
             parent and parent in self and ConfigComponent.is_instantiable(self.find(parent))
@@ -197,7 +197,7 @@ def load_file(file: Path) -> dict[str, Any]:
 
 
 def walk(at: str, node: Any) -> Iterator[tuple[str, Any]]:
-    """An id with its content, and all that is inside."""
+    """Yield an id with its content, and all that is inside."""
     yield at, node
     if isinstance(node, (dict, list)):
         for _, sub_id, value in ReferenceResolver.iter_subconfigs(at, node):
@@ -205,7 +205,7 @@ def walk(at: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint: the known names that look most like one that is not known."""
+    """Hint at the known names that look most like one that is not known."""
     close = difflib.get_close_matches(name, known, n=3)
     return f"nearest: {', '.join(close)}" if close else "nothing is called like it"
 
@@ -216,12 +216,12 @@ def inside(at: str, other: str) -> bool:
 
 
 def join(at: str, key: str) -> str:
-    """The id of a key below an id."""
+    """Return the id of a key below an id."""
     return f"{at}{_SEP}{key}" if at else key
 
 
 def shown(at: str) -> str:
-    """An id as it is written in configs."""
+    """Write an id as configs do."""
     return at.replace(_SEP, "#")
 
 

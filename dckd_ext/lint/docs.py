@@ -15,7 +15,7 @@ _RUN_ID = re.compile(r"monai\.bundle run +(\w+)")
 
 
 def config_lists(root: Path) -> list[list[Path]]:
-    """The lists of config files to check: train and inference alone, and those of the commands in the docs.
+    """List the config files to check: train and inference alone, and those of the commands in the docs.
 
     Args:
         root: folder of the bundle.
@@ -55,7 +55,7 @@ def _commands(root: Path) -> list[list[str]]:
 
 
 def _text(root: Path) -> str:
-    """The docs, with each command on one line."""
+    """Return the docs, with each command on one line."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((root / "docs").glob("*.md")))
     return re.sub(r"\\\s*\n", " ", text)
 

@@ -34,7 +34,7 @@ def references(at: str, text: str) -> list[str]:
 
 
 def reference_of(at: str, node: Any) -> str | None:
-    """The id that stands for the whole of a content: that of `@id` or `%id`, else None."""
+    """Return the id that stands for the whole of a content: that of `@id` or `%id`, else None."""
     if not isinstance(node, str) or node[:1] not in (ID_REF_KEY, MACRO_KEY):
         return None
     found = references(at, node)
@@ -64,7 +64,7 @@ def parse(at: str, text: str) -> ast.AST:
 
 
 def imported_name(tree: ast.AST) -> str | None:
-    """The name that an import statement defines for the other expressions; MONAI takes the first alone."""
+    """Return the name that an import defines for other expressions; MONAI takes the first alone."""
     if isinstance(tree, (ast.Import, ast.ImportFrom)):
         return tree.names[0].asname or tree.names[0].name
     return None

@@ -52,7 +52,7 @@ def _defined(config: Config, at: str, engine: dict[str, Any]) -> set[str] | None
 
 
 def _handlers(config: Config, at: str, engine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The handlers of an engine, also where an expression puts several lists together."""
+    """Collect the handlers of an engine, also where an expression puts several lists together."""
     for key in _HANDLERS:
         if key not in engine:
             continue

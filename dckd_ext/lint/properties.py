@@ -28,7 +28,7 @@ USED_FROM_OUTSIDE = {item[_ID] for item in _ALL if not item.get(_REF_ID)}
 
 
 def wrong_properties(config: Config) -> Iterator[Finding]:
-    """Required properties that are missing, and optional ones that stand under another id than MONAI's."""
+    """Find required properties that are missing, and optional ones under another id than MONAI's."""
     properties = _TRAIN if _trains(config) else _INFER
     metadata = str(config.root / "configs" / "metadata.json")
     for file, group in ((config.files[0], properties), (metadata, _META)):
@@ -47,7 +47,7 @@ def wrong_properties(config: Config) -> Iterator[Finding]:
 
 
 def _trains(config: Config) -> bool:
-    """A training has a trainer, or a file that is called so."""
+    """Tell a training by its trainer, or by a file that is called so."""
     return "train::trainer" in config or any(
         re.search(r"(^|_)train", Path(file).name) for file in config.files
     )

@@ -26,7 +26,7 @@ ENTRY_POINTS = {"imports", "initialize", "run", "finalize"}
 
 
 def broken_texts(config: Config) -> Iterator[Finding]:
-    """References and macros without a key, and expressions that are no Python or use undefined names.
+    """Find references and macros without a key, and expressions that are no Python or use undefined names.
 
     Modules are looked for, not imported; the bundle's own ones must be importable.
     """

@@ -71,7 +71,7 @@ def sibling_differences(root: Path) -> list[Finding]:
 
 
 def pairs(folder: Path) -> Iterator[tuple[Path, Path, dict[str, list[str]]]]:
-    """The bundles of a folder that its table compares, with the keys of each file in which they may differ.
+    """List the bundles that a folder's table compares, with the keys of each file in which they may differ.
 
     Raises:
         ValueError: if the table cannot be understood.

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+__all__ = ["ReferenceBank", "References"]
+
 
 class References(NamedTuple):
     """Teacher vectors that anchors are compared with, one a row.
@@ -26,12 +28,12 @@ class References(NamedTuple):
     region: Tensor
 
     def select(self, rows: Tensor) -> References:
-        """The rows that a mask or an index names."""
+        """Take the rows that a mask or an index names."""
         return References(*(column[rows] for column in self))
 
     @staticmethod
     def join(*parts: References) -> References:
-        """The rows of all parts, in order."""
+        """Join the rows of all parts, in order."""
         return References(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -70,7 +72,7 @@ class ReferenceBank(nn.Module):
         self.regions = _ClassRings(num_classes, channels, region_rows, region=True)
 
     def enqueue(self, references: References) -> None:
-        """Stores references, the oldest of a full ring giving way.
+        """Store references, the oldest of a full ring giving way.
 
         Args:
             references: rows to store; under DDP those of all ranks in rank order, so that banks stay equal.
@@ -86,7 +88,7 @@ class ReferenceBank(nn.Module):
         self.regions.enqueue(references.select(references.region))
 
     def references(self) -> References:
-        """A copy of the filled rows, voxels first."""
+        """Copy the filled rows, voxels first."""
         return References.join(self.voxels.filled(), self.regions.filled())
 
 

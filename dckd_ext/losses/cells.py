@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+__all__ = ["Cells", "Grid", "common_grid", "pool", "voxels"]
+
 Grid = tuple[int, int, int]
 
 
@@ -42,7 +44,7 @@ class Cells(NamedTuple):
 
 
 def common_grid(label: Tensor, stride: int, *maps: Tensor) -> Grid:
-    """The label's size divided by the stride, or the coarsest map's size where that is smaller."""
+    """Divide the label's size by the stride; take the coarsest map's size where that is smaller."""
     sizes = [[max(size // stride, 1) for size in label.shape[2:]], *(m.shape[2:] for m in maps)]
     depth, height, width = (min(axis) for axis in zip(*sizes, strict=True))
     return depth, height, width
@@ -61,7 +63,7 @@ def pool(volume: Tensor, grid: Grid) -> Tensor:
 
 
 def voxels(volume: Tensor) -> Tensor:
-    """A volume ``BCDHW`` as a list of voxels ``(B, N, C)``."""
+    """Reshape a volume ``BCDHW`` to a list of voxels ``(B, N, C)``."""
     return volume.flatten(2).transpose(1, 2)
 
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from dckd_ext.inferers.distillation import DistillationOutput
 from dckd_ext.losses.sampler import PairSampler
 
+__all__ = ["DistillationLoss", "Term"]
+
 INPUTS = ("logits", "label", "teacher_logits", "features", "teacher_features", "pairs")
 
 
@@ -53,7 +55,7 @@ class Term:
         return getattr(self.loss, "inputs", ("logits", "label"))
 
     def weight_at(self, progress: float) -> float:
-        """The weight after a fraction of the training."""
+        """Return the weight after a fraction of the training."""
         if self.ramp is None:
             return self.weight
         start, end = self.ramp
@@ -103,7 +105,7 @@ class DistillationLoss(nn.Module):
                 raise ValueError(f"Term {name!r} takes pairs, but the loss was given no pair sampler")
 
     def forward(self, output: DistillationOutput | Tensor, label: Tensor) -> Tensor:
-        """The total as a scalar.
+        """Return the total as a scalar.
 
         Args:
             output: of a DistillationInferer; bare logits ``BCDHW`` will do where no term needs more.
@@ -149,7 +151,7 @@ class DistillationLoss(nn.Module):
 
 
 def _given(output: DistillationOutput | Tensor, label: Tensor) -> dict[str, Any]:
-    """What there is by name: plain tensors, logits and features in float32."""
+    """Name what there is: plain tensors, logits and features in float32."""
     named = output._asdict() if isinstance(output, DistillationOutput) else {"logits": output}
     return {key: _plain(value) for key, value in {**named, "label": label}.items() if value is not None}
 

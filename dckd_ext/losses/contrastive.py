@@ -12,6 +12,8 @@ from torch.nn import functional as F  # noqa: N812
 from dckd_ext.losses.bank import References
 from dckd_ext.losses.pairs import Pairs
 
+__all__ = ["DecoupledContrastiveLoss"]
+
 MODES = ("decoupled", "infonce", "c2am")
 
 
@@ -77,7 +79,7 @@ class DecoupledContrastiveLoss(nn.Module):
         self.alpha = alpha
 
     def forward(self, pairs: Pairs) -> Tensor:
-        """The loss as a scalar, a zero attached to the graph where nothing can be compared."""
+        """Return the loss as a scalar, a zero attached to the graph where nothing can be compared."""
         references = pairs.references
         if self.mode == "c2am":
             references = references.select(references.region)

@@ -13,6 +13,8 @@ from dckd_ext.losses.maps import (
     matched,
 )
 
+__all__ = ["CWDLoss"]
+
 
 class CWDLoss(nn.Module):
     r"""Channel-wise distillation: each channel, as a distribution over space, follows the teacher's.
@@ -66,7 +68,7 @@ class CWDLoss(nn.Module):
 
     @in_float32
     def forward(self, features: Tensor, teacher_features: Tensor) -> Tensor:
-        """The loss as a scalar.
+        """Return the loss as a scalar.
 
         Args:
             features: the student's map, ``BCDHW``.

@@ -9,6 +9,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dckd_ext.losses.bank import References
 
+__all__ = ["SynchronisedModule", "gather_references"]
+
 
 class SynchronisedModule(nn.Module):
     """A trainable module of a loss whose gradients are averaged over all ranks.
@@ -26,7 +28,7 @@ class SynchronisedModule(nn.Module):
         self._parallel: tuple[DistributedDataParallel, ...] = ()  # a tuple hides it from nn.Module
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The module's output, with synchronised gradients when it trains on several ranks."""
+        """Return the module's output, with synchronised gradients when it trains on several ranks."""
         if not (self.training and torch.is_grad_enabled() and _world_size() > 1):
             return self.module(inputs)
         if not self._parallel:
@@ -35,7 +37,7 @@ class SynchronisedModule(nn.Module):
 
 
 def gather_references(local: References) -> References:
-    """References of all ranks in rank order, without gradient; ranks may bring different numbers of rows."""
+    """Gather all ranks' references in rank order, without gradient; ranks may bring different numbers."""
     if _world_size() == 1:
         return local
     numbers = torch.stack([column.long() for column in local[1:]], dim=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["draw", "draw_half_hard"]
+
 
 def draw(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Draws up to ``count`` true positions of each row without replacement.

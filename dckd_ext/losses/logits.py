@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+__all__ = ["LogitsDistillationLoss"]
+
 
 class LogitsDistillationLoss(nn.Module):
     r"""Knowledge distillation on softened class probabilities, :math:`T^2 KL(p_t \| p_s)`.
@@ -34,7 +36,7 @@ class LogitsDistillationLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """The loss as a scalar.
+        """Return the loss as a scalar.
 
         Args:
             logits: the student's, ``BCDHW``.

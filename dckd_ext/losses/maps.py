@@ -12,11 +12,23 @@ from torch import Tensor, nn
 from dckd_ext.losses.cells import Grid, pool
 from dckd_ext.losses.distributed import SynchronisedModule
 
+__all__ = [
+    "bounded",
+    "channel_projector",
+    "check_channels",
+    "check_positive",
+    "class_masks",
+    "class_means",
+    "in_float32",
+    "matched",
+    "matched_classes",
+]
+
 P = ParamSpec("P")
 
 
 def in_float32(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Makes a loss compute in float32, outside autocast and whatever the dtype of its tensors."""
+    """Make a loss compute in float32, outside autocast and whatever the dtype of its tensors."""
 
     @wraps(forward)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -48,7 +60,7 @@ def matched(features: Tensor, teacher_features: Tensor) -> tuple[Tensor, Tensor]
 
 
 def bounded(volume: Tensor, cells: int) -> Tensor:
-    """A volume ``BCDHW`` averaged over at most so many cells, its longest axis halved until it fits."""
+    """Average a volume ``BCDHW`` over at most so many cells, its longest axis halved until it fits."""
     depth, height, width = volume.shape[2:]
     grid = [depth, height, width]
     while grid[0] * grid[1] * grid[2] > cells:
@@ -87,12 +99,12 @@ def class_means(features: Tensor, masks: Tensor) -> Tensor:
 
 
 def channel_projector(student_channels: int, teacher_channels: int) -> SynchronisedModule:
-    """A trainable 1x1x1 convolution from the student's channels to the teacher's."""
+    """Make a trainable 1x1x1 convolution from the student's channels to the teacher's."""
     return SynchronisedModule(nn.Conv3d(student_channels, teacher_channels, 1))
 
 
 def check_channels(student: Tensor, teacher: Tensor) -> None:
-    """Raises a ValueError when two maps differ in their channels."""
+    """Raise a ValueError when two maps differ in their channels."""
     if student.shape[1] != teacher.shape[1]:
         raise ValueError(
             f"The maps have {student.shape[1]} (student) and {teacher.shape[1]} (teacher) channels: "
@@ -101,7 +113,7 @@ def check_channels(student: Tensor, teacher: Tensor) -> None:
 
 
 def check_positive(**settings: float) -> None:
-    """Raises a ValueError that names a setting which is not positive."""
+    """Raise a ValueError that names a setting which is not positive."""
     for name, value in settings.items():
         if not value > 0:
             raise ValueError(f"The {name} must be positive, got {value}")

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from dckd_ext.losses.bank import References
 
+__all__ = ["Pairs"]
+
 
 @dataclass(frozen=True)
 class Pairs:

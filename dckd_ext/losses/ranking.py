@@ -9,6 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 from dckd_ext.losses.bank import References
 from dckd_ext.losses.pairs import Pairs
 
+__all__ = ["RankingLoss"]
+
 
 class RankingLoss(nn.Module):
     r"""Keeps the r-th hardest negative a margin farther from an anchor than the r-th hardest positive.
@@ -48,14 +50,14 @@ class RankingLoss(nn.Module):
         self.k = k
 
     def forward(self, pairs: Pairs) -> Tensor:
-        """The loss as a scalar, a zero attached to the graph where nothing can be compared."""
+        """Return the loss as a scalar, a zero attached to the graph where nothing can be compared."""
         references = pairs.references.select(pairs.references.interior)
         losses = [self._class_losses(pairs, references, c) for c in pairs.anchor_classes.unique()]
         anchor_losses = torch.cat(losses) if losses else pairs.anchors[:0, 0]
         return anchor_losses.mean() if len(anchor_losses) else pairs.zero
 
     def _class_losses(self, pairs: Pairs, references: References, anchor_class: Tensor) -> Tensor:
-        """The loss of each anchor of a class that has a positive and a negative."""
+        """Return the loss of each anchor of a class that has a positive and a negative."""
         rows = pairs.anchor_classes == anchor_class
         same_class = references.classes == anchor_class
         anchors = pairs.anchors[rows]

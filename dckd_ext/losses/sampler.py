@@ -13,6 +13,8 @@ from dckd_ext.losses.distributed import SynchronisedModule, gather_references
 from dckd_ext.losses.drawing import draw, draw_half_hard
 from dckd_ext.losses.pairs import Pairs
 
+__all__ = ["PairSampler"]
+
 
 class PairSampler(nn.Module):
     """Draws pairs from the features of student and teacher, projecting the student's.

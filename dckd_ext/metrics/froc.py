@@ -36,7 +36,7 @@ class Froc:
     sensitivity: np.ndarray
 
     def at(self, rate: float) -> float:
-        """The sensitivity at so many false positives a volume, between points by a straight line.
+        """Return the sensitivity at so many false positives a volume, between points by a straight line.
 
         Beyond the curve's end, where the candidates are exhausted, it is that of the end.
         """
@@ -49,7 +49,7 @@ class Froc:
 
 
 def froc_curve(lesions: Sequence[float], false_positives: Sequence[float], volumes: int) -> Froc | None:
-    """The curve of MONAI's ``compute_froc_curve_data``.
+    """Compute the curve of MONAI's ``compute_froc_curve_data``.
 
     Args:
         lesions: for each true lesion the highest score of the candidates that find it, 0 if none does.

@@ -139,7 +139,7 @@ def score_lesions(
 
 
 def connected_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the 26-connected components of a boolean mask.
+    """Label the 26-connected components of a boolean mask with numbers.
 
     Returns:
         uint16 array of the mask's shape (int32 when there are more than 65535 components), 0 outside, and the
@@ -208,7 +208,7 @@ class _Match:
 
 
 def _hits(shared: Sequence[dict[int, int]], voxels: np.ndarray, min_overlap: float) -> list[dict[int, int]]:
-    """What is left of ``shared`` without the components that lie mostly outside all lesions."""
+    """Return what is left of ``shared`` without the components that lie mostly outside all lesions."""
     inside = np.zeros_like(voxels)
     for of_lesion in shared:
         for component, count in of_lesion.items():

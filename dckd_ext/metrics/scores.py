@@ -76,7 +76,7 @@ def binary_dice(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def binary_hd95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> float:
-    """The 95th percentile of the Hausdorff distance of two boolean masks, in mm.
+    """Return the 95th percentile of the Hausdorff distance of two boolean masks, in mm.
 
     The same number as MONAI's ``compute_hausdorff_distance(percentile=95)``, from a search tree over the
     surface voxels. MONAI's distance transforms span the box around both masks, which is most of the volume
@@ -104,7 +104,7 @@ def binary_hd95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
-    """The smallest slices that hold all of a boolean mask, or None when it is empty."""
+    """Return the smallest slices that hold all of a boolean mask, or None when it is empty."""
     axes = range(mask.ndim)
     inside = [np.flatnonzero(mask.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]
     return None if inside[0].size == 0 else tuple(slice(int(i[0]), int(i[-1]) + 1) for i in inside)

@@ -6,6 +6,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F  # noqa: N812
 
+__all__ = ["HRNet3D"]
+
 
 class HRNet3D(nn.Module):
     """High-resolution network for 3D segmentation, after VoxHRNet.
@@ -145,7 +147,7 @@ class Stage(nn.Module):
         self.exchanges = nn.ModuleList(Exchange(after, blocks) for _ in range(modules))
 
     def forward(self, maps: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps of n branches, finest first, to those of n + 1 branches."""
+        """Turn maps of n branches, finest first, into those of n + 1 branches."""
         out: list[torch.Tensor] = []
         for branch, keep in enumerate(self.keep):
             out.append(keep(maps[branch]))
@@ -164,7 +166,7 @@ class Exchange(nn.Module):
         self.fusions = nn.ModuleList(Fusion(widths, target) for target in range(len(widths)))
 
     def forward(self, maps: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps of all branches, finest first, to maps of the same shapes."""
+        """Turn maps of all branches, finest first, into maps of the same shapes."""
         refined: list[torch.Tensor] = []
         for index, branch in enumerate(self.branches):
             refined.append(branch(maps[index]))
@@ -183,7 +185,7 @@ class Fusion(nn.Module):
         self.paths = nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """Maps of all branches, finest first, to one map of the target branch."""
+        """Fuse maps of all branches, finest first, into one map of the target branch."""
         total = maps[self.target]
         for source, path in enumerate(self.paths):
             if source != self.target:
@@ -202,7 +204,7 @@ class Neck(nn.Module):
         self.mix = _conv_norm_relu(self.out_channels, self.out_channels, kernel=1)
 
     def forward(self, maps: list[torch.Tensor], image: torch.Tensor) -> torch.Tensor:
-        """Maps of all branches to one map; `image` (unpadded) gives the size to crop to."""
+        """Fuse maps of all branches into one map; `image` (unpadded) gives the size to crop to."""
         fine: list[torch.Tensor] = []
         for branch, upsample in enumerate(self.upsamples):
             fine.append(upsample(maps[branch]))
@@ -222,7 +224,7 @@ class RefinedNeck(nn.Module):
         self.merge = _conv_norm_relu(2 * channels, channels)
 
     def forward(self, maps: list[torch.Tensor], image: torch.Tensor) -> torch.Tensor:
-        """Maps of all branches and the unpadded image to one map of the image's size."""
+        """Fuse maps of all branches and the unpadded image into one map of the image's size."""
         coarse = _crop(self.reduce(self.fuse(maps, image)), image, 1)
         return self.merge(torch.cat([coarse, self.detail(image)], dim=1))
 
@@ -261,7 +263,7 @@ def _pad_to_multiple(image: torch.Tensor, divisor: int) -> torch.Tensor:
 
 
 def _crop(x: torch.Tensor, image: torch.Tensor, stride: int) -> torch.Tensor:
-    """Drops what the padding of `image` has added to a map of that stride."""
+    """Drop what the padding of `image` has added to a map of that stride."""
     depth, height, width = image.shape[2:]
     return x[
         :,

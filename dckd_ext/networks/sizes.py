@@ -13,6 +13,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from dckd_ext.networks.hrnet3d import HRNet3D
 from dckd_ext.networks.wrappers import unwrap
 
+__all__ = ["check_roi_size"]
+
 
 class _Rule(NamedTuple):
     """Edges must be multiples of `step`; with instance norm, one of them must be at least `split` long."""

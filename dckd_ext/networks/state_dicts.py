@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 
+__all__ = ["check_weights", "load_weights"]
+
 
 def check_weights(file: str | PathLike[str]) -> None:
     """Refuse to start without trained weights, and say how to get them.

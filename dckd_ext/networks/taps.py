@@ -16,6 +16,8 @@ from torch.utils.hooks import RemovableHandle
 from dckd_ext.networks.cost import dry_run
 from dckd_ext.networks.wrappers import first_tensor, unwrap
 
+__all__ = ["Tap", "TapInfo", "list_taps", "suggest_tap", "tap_channels"]
+
 
 class Tap:
     """Records what a submodule gives, inside a `with` block and nowhere else.

@@ -8,6 +8,8 @@ import torch
 import torch.nn as nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+__all__ = ["Teacher", "first_tensor", "unwrap"]
+
 
 class Teacher(nn.Module):
     """A frozen network in eval mode that answers with one map of logits in the student's class order.

@@ -135,7 +135,7 @@ def _each(make: partial[list[Lesion]], cases: Sequence[_Case], workers: int) -> 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started inside do their linear algebra on one thread: several on the same cores starve."""
+    """Give processes started inside one thread of linear algebra: several on the same cores starve."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

@@ -86,11 +86,11 @@ class Body:
         return float(4 / 3 * np.pi * self.axes.prod() * (self.surface.samples**3).mean() / 1000)
 
     def scaled(self, factor: float) -> Body:
-        """The same shape, larger or smaller; the rim stays as thick as it is."""
+        """Return the same shape, larger or smaller; the rim stays as thick as it is."""
         return replace(self, axes=self.axes * factor)
 
     def at(self, centre: np.ndarray) -> Body:
-        """The same shape elsewhere (mm)."""
+        """Return the same shape elsewhere (mm)."""
         return replace(self, centre=centre)
 
     def level(self, lateral: np.ndarray, depth: np.ndarray, sweep: float) -> np.ndarray:

@@ -163,7 +163,7 @@ def render(breast: Breast, seed: int, sweeps: range) -> Iterator[np.ndarray]:
 
 
 def _echoes(breast: Breast, cell: float, seed: int, sweep: int) -> np.ndarray:
-    """What a slice sends back, before the point spread: complex64 (X, Y)."""
+    """Compute what a slice sends back, before the point spread: complex64 (X, Y)."""
     layers, (lateral_step, depth_step, sweep_step) = breast.layers, breast.spacing
     position = (sweep + 0.5) * sweep_step
     tissues = np.array(breast.tissues, np.float32)[breast.labels(sweep)]

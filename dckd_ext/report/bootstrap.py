@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = ["Estimate", "bootstrap_mean", "bootstrap_seeds_and_cases"]
+
 
 class Estimate(NamedTuple):
     """A mean and the ends of its interval."""

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from dckd_ext.report.runs import Run
 
+__all__ = ["draw_curves", "read_curves"]
+
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 _COLUMNS = 3
 _POINTS = 100  # of a drawn line; longer series are averaged in blocks
@@ -42,7 +44,7 @@ def _draw_panel(panel: Axes, tag: str, series: dict[str, Curves]) -> None:
 
 
 def read_curves(folder: Path) -> Curves:
-    """Steps and values of everything that TensorBoard files in a folder hold; nothing without such files."""
+    """Read steps and values of all that TensorBoard files in a folder hold; nothing without such files."""
     if not any(folder.glob("events.out.tfevents.*")):
         return {}
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -54,7 +56,7 @@ def read_curves(folder: Path) -> Curves:
 
 
 def _arrays(scalars: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values in order; of a step that a resumed run repeated, the last value."""
+    """Return steps and values in order; of a step that a resumed run repeated, the last value."""
     latest = dict(sorted({scalar.step: scalar.value for scalar in scalars}.items()))
     return np.array(list(latest)), np.array(list(latest.values()))
 

@@ -15,6 +15,8 @@ from dckd_ext.report.tables import Comparison, Table, cost_table, difference_tab
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["markdown", "markdown_table", "page"]
+
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222;
        margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
@@ -27,7 +29,7 @@ img { max-width: 100%; margin: .5rem 0 }
 
 
 def markdown(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
-    """The tables, headed and explained."""
+    """Return the tables, headed and explained."""
     parts = [f"# {title}", _about(runs)]
     for heading, table in _tables(runs, comparisons).items():
         parts += [f"## {heading}", markdown_table(table)]
@@ -41,7 +43,7 @@ def page(
     dataset_dir: str | None = None,
     planes: str = "anatomical",
 ) -> str:
-    """The tables, the training curves and, with a dataset folder and masks, pictures of cases.
+    """Return the tables, the training curves and, with a dataset folder and masks, pictures of cases.
 
     Raises:
         FileNotFoundError: when cases are to be pictured and there are no masks of them.
@@ -72,7 +74,7 @@ def _tables(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> dict[str,
 
 
 def markdown_table(table: Table) -> str:
-    """A table, its first row the head, in Markdown."""
+    """Write a table, its first row the head, in Markdown."""
     head, *rows = table
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -15,6 +15,8 @@ from matplotlib.lines import Line2D
 from dckd_ext.report.runs import Run
 from dckd_ext.transforms.reading import read_voxels
 
+__all__ = ["PLANES", "draw_case", "pick_cases"]
+
 
 class Plane(NamedTuple):
     """How a slice is shown: the axis that it cuts, those along and up the page, and where the last starts."""
@@ -46,7 +48,7 @@ _COLOURS = ("gold", "deepskyblue", "violet", "limegreen", "tomato", "orange")
 
 
 def pick_cases(runs: Sequence[Run]) -> dict[str, str]:
-    """The median and the worst case by the mean Dice over all runs, each with what it is."""
+    """Find the median and the worst case by the mean Dice over all runs, each with what it is."""
     order = np.argsort(np.mean([run.scores["dice_mean"] for run in runs], axis=0))
     cases = runs[0].cases
     picked = {cases[order[len(order) // 2]]: "median case"}
@@ -118,7 +120,7 @@ def _draw_planes(
 
 
 def _slice(volume: np.ndarray, plane: Plane, index: int) -> np.ndarray:
-    """The slice with its rows along the axis that is upright."""
+    """Return the slice with its rows along the axis that is upright."""
     slice_ = np.take(volume, index, plane.cut)
     return slice_.T if plane.across < plane.upright else slice_
 
@@ -147,7 +149,7 @@ def _box(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
 
 
 def _read(file: str | Path, turn: bool) -> np.ndarray:
-    """The voxels as stored or, of NIfTI, with the axes turned to right, anterior, superior."""
+    """Read the voxels as stored or, of NIfTI, with the axes turned to right, anterior, superior."""
     if not turn:
         return read_voxels(file)
     return np.asarray(nib.as_closest_canonical(nib.Nifti1Image.from_filename(file)).dataobj)

@@ -13,6 +13,8 @@ import numpy as np
 
 from dckd_ext.utils.tables import read_table
 
+__all__ = ["Run", "check_same_cases", "read_run"]
+
 _ALWAYS = ("case", "dice_mean", "hd95_mean", "seconds")
 
 

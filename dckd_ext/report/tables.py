@@ -10,6 +10,8 @@ import numpy as np
 from dckd_ext.report.bootstrap import Estimate, bootstrap_mean
 from dckd_ext.report.runs import Run
 
+__all__ = ["Comparison", "Table", "cost_table", "difference_table", "lesion_table", "score_table"]
+
 Table = list[list[str]]
 _UNKNOWN = "-"
 
@@ -34,7 +36,7 @@ def score_table(runs: Sequence[Run]) -> Table:
 
 
 def lesion_table(runs: Sequence[Run]) -> Table:
-    """What is found: of `dckd_ext.metrics.lesion_summary.summarise`, for runs that have it."""
+    """Return what is found: of `dckd_ext.metrics.lesion_summary.summarise`, for runs that have it."""
     head = [
         *("run", "lesions found", "false positives a volume", "Dice, median", "Dice when found"),
         *("recall", "precision", "FROC score"),
@@ -62,7 +64,7 @@ def difference_table(comparisons: Sequence[Comparison]) -> Table:
 
 
 def cost_table(runs: Sequence[Run]) -> Table:
-    """What each run costs: size, multiply-adds, time of a volume, training."""
+    """Return what each run costs: size, multiply-adds, time of a volume, training."""
     head = [
         "run",
         "parameters",

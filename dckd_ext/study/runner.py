@@ -84,7 +84,7 @@ class _Runner:
         self.pool_locks: dict[str, threading.Lock] = {}
 
     def open_runs(self) -> list[RunSpec]:
-        """Runs without a line in the table."""
+        """List runs without a line in the table."""
         done = {row["run"]: row["config"] for row in read_table(self.out / TABLE)}
         todo = []
         for spec in self.study.runs():
@@ -137,7 +137,7 @@ class _Runner:
             return str(folder)
 
     def job(self, spec: RunSpec, device: str) -> dict[str, Any]:
-        """What the process of a run is told."""
+        """Say what the process of a run is told."""
         arm = self.study.arms[spec.arm]
         weights = self.study.teacher_weights.get(spec.fold)
         split_file, fold = self.split(spec)
@@ -176,7 +176,7 @@ class _Runner:
         return str(target), 0
 
     def whole_split(self) -> Path:
-        """The split file that the workflow's train config names."""
+        """Return the split file that the workflow's train config names."""
         parser = ConfigParser()
         parser.read_config(str(self.study.workflow / "configs" / "train.yaml"))
         parser.update({"bundle_root": str(self.study.workflow), "dataset_dir": str(self.dataset_dir)})
@@ -199,7 +199,7 @@ class _Runner:
         return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
     def config_hash(self, spec: RunSpec) -> str:
-        """A digest of all that decides over a run's result but the code and the data: the teacher too.
+        """Digest all that decides over a run's result but the code and the data: the teacher too.
 
         Of the configs it takes what they say together: not comments, nor terms that the arm switches off.
         """
@@ -264,7 +264,7 @@ def _check_teachers(study: Study) -> None:
 
 
 def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What config files and options over them say, without the terms of the loss that are switched off."""
+    """Return what config files and options over them say, without the terms of the loss that are off."""
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     parser.update(dict(options))

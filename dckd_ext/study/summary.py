@@ -214,7 +214,7 @@ def _cell(estimate: Estimate, column: str, sign: str = "") -> str:
 
 
 def _curves(out: Path) -> list[dict[str, str]]:
-    """Validation scores of all runs: from their logs where those are there, else as saved before."""
+    """Read validation scores of all runs: from their logs where those are there, else as saved before."""
     saved = read_table(out / CURVES)
     known = {row["run"] for row in read_table(out / TABLE)}
     found = []

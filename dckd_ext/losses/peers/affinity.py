@@ -8,6 +8,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.maps import check_positive, class_means, in_float32, matched_classes
 
+__all__ = ["RegionAffinityLoss"]
+
 
 class RegionAffinityLoss(nn.Module):
     r"""Region affinity: how alike the regions of a case are, as the mean features of its classes.
@@ -38,7 +40,7 @@ class RegionAffinityLoss(nn.Module):
 
     @in_float32
     def forward(self, features: Tensor, teacher_features: Tensor, label: Tensor) -> Tensor:
-        """The loss as a scalar, a zero attached to the graph where no case has two classes.
+        """Return the loss as a scalar, a zero attached to the graph where no case has two classes.
 
         Args:
             features: the student's map, ``BCDHW``.

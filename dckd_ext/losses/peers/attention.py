@@ -7,6 +7,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.maps import in_float32, matched
 
+__all__ = ["ATLoss"]
+
 
 class ATLoss(nn.Module):
     r"""Attention transfer: the student attends to the same places as the teacher.
@@ -31,7 +33,7 @@ class ATLoss(nn.Module):
 
     @in_float32
     def forward(self, features: Tensor, teacher_features: Tensor) -> Tensor:
-        """The loss as a scalar.
+        """Return the loss as a scalar.
 
         Args:
             features: the student's map, ``BCDHW``.

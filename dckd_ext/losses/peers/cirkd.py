@@ -9,6 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 from dckd_ext.losses.maps import bounded, check_positive, in_float32, matched
 from dckd_ext.losses.pairs import Pairs
 
+__all__ = ["CIRKDLoss"]
+
 
 class CIRKDLoss(nn.Module):
     r"""Cross-image relations: the student ranks other places by likeness as the teacher does.
@@ -66,7 +68,7 @@ class CIRKDLoss(nn.Module):
 
     @in_float32
     def forward(self, features: Tensor, teacher_features: Tensor, pairs: Pairs) -> Tensor:
-        """The loss as a scalar; memory that holds nothing to compare adds a zero attached to the graph.
+        """Return the loss as a scalar; memory with nothing to compare adds a zero attached to the graph.
 
         Args:
             features: the student's map, ``BCDHW``.

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from dckd_ext.losses.maps import check_positive, in_float32
 
+__all__ = ["DKDLoss"]
+
 
 class DKDLoss(nn.Module):
     r"""Knowledge distillation with a weight of its own for what the teacher says of the other classes.
@@ -42,7 +44,7 @@ class DKDLoss(nn.Module):
 
     @in_float32
     def forward(self, logits: Tensor, teacher_logits: Tensor, label: Tensor) -> Tensor:
-        """The loss as a scalar, a zero attached to the graph where no voxel has a class.
+        """Return the loss as a scalar, a zero attached to the graph where no voxel has a class.
 
         Args:
             logits: the student's, ``BKDHW``.

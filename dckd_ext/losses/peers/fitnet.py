@@ -7,6 +7,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.maps import channel_projector, check_channels, in_float32, matched
 
+__all__ = ["FitNetLoss"]
+
 
 class FitNetLoss(nn.Module):
     """Mean squared difference of the teacher's features and the student's after a trainable projector.
@@ -28,7 +30,7 @@ class FitNetLoss(nn.Module):
 
     @in_float32
     def forward(self, features: Tensor, teacher_features: Tensor) -> Tensor:
-        """The loss as a scalar.
+        """Return the loss as a scalar.
 
         Args:
             features: the student's map, ``BCDHW``.

@@ -8,6 +8,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.maps import check_positive, class_means, in_float32, matched_classes
 
+__all__ = ["IFVDLoss"]
+
 
 class IFVDLoss(nn.Module):
     r"""Intra-class feature variation: how far each place is from the mean of its class.
@@ -37,7 +39,7 @@ class IFVDLoss(nn.Module):
 
     @in_float32
     def forward(self, features: Tensor, teacher_features: Tensor, label: Tensor) -> Tensor:
-        """The loss as a scalar, a zero attached to the graph where no voxel has a class.
+        """Return the loss as a scalar, a zero attached to the graph where no voxel has a class.
 
         Args:
             features: the student's map, ``BCDHW``.
