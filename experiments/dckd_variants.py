@@ -6,8 +6,6 @@ folder on the path: PYTHONPATH=experiments dckd study experiments/studies/dckd_v
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -24,7 +22,7 @@ class OwnVoxelContrastive(DecoupledContrastiveLoss):
         """Return the loss as a scalar."""
         references = pairs.references._replace(case_ids=torch.zeros_like(pairs.references.case_ids))
         return super().forward(
-            replace(pairs, anchor_cases=torch.zeros_like(pairs.anchor_cases), references=references)
+            pairs._replace(anchor_cases=torch.zeros_like(pairs.anchor_cases), references=references)
         )
 
 
@@ -39,7 +37,7 @@ class CappedContrastive(DecoupledContrastiveLoss):
             if len(ours.anchors):
                 student, teacher = (
                     self._decoupled(_Compared.of(each, pairs.references, c))
-                    for each in (ours, replace(ours, anchors=ours.own))
+                    for each in (ours, ours._replace(anchors=ours.own))
                 )
                 losses.append(F.relu(student - teacher).mean())
         return torch.stack(losses).mean() if losses else pairs.zero
@@ -78,5 +76,5 @@ class LinearSampler(PairSampler):
 
 def _rows(pairs: Pairs, mask: Tensor) -> Pairs:
     """Take the anchors of a mask, with the same references."""
-    names = [field.name for field in fields(Pairs) if field.name != "references"]
-    return replace(pairs, **{name: getattr(pairs, name)[mask] for name in names})
+    names = [name for name in Pairs._fields if name != "references"]
+    return pairs._replace(**{name: getattr(pairs, name)[mask] for name in names})

@@ -11,7 +11,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["AutocastInferer", "SmallMapsInFloat32"]
+__all__ = ["AutocastInferer", "SmallMapsInFloat32", "to_float32"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -53,7 +53,7 @@ class AutocastInferer(Inferer):
         enabled = self.dtype is not torch.float32
         small = SmallMapsInFloat32() if enabled and device_type == "cpu" else nullcontext()
         with torch.autocast(device_type, dtype=self.dtype, enabled=enabled), small:
-            return _to_float32(self.inferer(inputs, network, *args, **kwargs))
+            return to_float32(self.inferer(inputs, network, *args, **kwargs))
 
 
 class SmallMapsInFloat32(TorchFunctionMode):
@@ -71,7 +71,7 @@ class SmallMapsInFloat32(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.conv3d and torch.is_grad_enabled() and _is_small(*args, **kwargs):
             with torch.autocast("cpu", enabled=False):
-                return func(*_to_float32(args), **_to_float32(kwargs))
+                return func(*to_float32(args), **to_float32(kwargs))
         return func(*args, **kwargs)
 
 
@@ -79,13 +79,14 @@ def _is_small(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> bool:
     return any(size < kernel for size, kernel in zip(input.shape[2:], weight.shape[2:], strict=True))
 
 
-def _to_float32(output: Any) -> Any:
-    if isinstance(output, Tensor):
-        return output.float() if output.is_floating_point() else output
-    if isinstance(output, Mapping):
-        return {key: _to_float32(value) for key, value in output.items()}
-    if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*map(_to_float32, output))
-    if isinstance(output, list | tuple):
-        return type(output)(map(_to_float32, output))
-    return output
+def to_float32(value: Any) -> Any:
+    """Cast every floating point tensor in a nest of tuples, lists and mappings; leave all else as it is."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, Mapping):
+        return {key: to_float32(part) for key, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(to_float32, value))
+    if isinstance(value, list | tuple):
+        return type(value)(map(to_float32, value))
+    return value

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["Cells", "Grid", "common_grid", "pool", "voxels"]
+__all__ = ["Cells", "Grid", "class_share", "common_grid", "main_class", "pool", "voxels"]
 
 Grid = tuple[int, int, int]
 
@@ -32,13 +32,12 @@ class Cells(NamedTuple):
     @classmethod
     def of(cls, label: Tensor, logits: Tensor, teacher_logits: Tensor, grid: Grid) -> Cells:
         """Cells of a label ``B1DHW`` and logits ``BKDHW``; a label value outside the K classes is ignored."""
-        num_classes = logits.shape[1]
-        share = pool(_one_hot(label, num_classes), grid).flatten(2)
-        classes = torch.arange(num_classes, device=label.device)[:, None]
+        share = class_share(label, logits.shape[1], grid)
+        student, teacher = (pool(volume.softmax(1), grid).flatten(2) for volume in (logits, teacher_logits))
         return cls(
-            share=share * (_top_class(share) == classes),
-            student_right=_predicted(logits, grid) == classes,
-            teacher_right=_predicted(teacher_logits, grid) == classes,
+            share=share * main_class(share),
+            student_right=main_class(student),
+            teacher_right=main_class(teacher),
             interior=_interior(label, grid).flatten(1),
         )
 
@@ -62,22 +61,28 @@ def pool(volume: Tensor, grid: Grid) -> Tensor:
     return volume if volume.shape[2:] == grid else F.adaptive_avg_pool3d(volume, grid)
 
 
+def class_share(label: Tensor, num_classes: int, grid: Grid) -> Tensor:
+    """Measure the part of each of the N cells that each class fills, ``(B, K, N)``.
+
+    Args:
+        label: class of each voxel, ``B1DHW``; a value outside the K classes is ignored.
+        num_classes: K, the background included.
+        grid: cells along each axis.
+    """
+    classes = torch.arange(num_classes, device=label.device).view(1, -1, 1, 1, 1)
+    return pool(label == classes, grid).flatten(2)
+
+
+def main_class(share: Tensor) -> Tensor:
+    """Mark the class with most of each cell, bool ``(B, K, N)``; none where all have nothing."""
+    most, main = share.max(1, keepdim=True)  # ten times faster than argmax on a CPU
+    classes = torch.arange(share.shape[1], device=share.device)
+    return (main == classes[:, None]) & (most > 0)
+
+
 def voxels(volume: Tensor) -> Tensor:
     """Reshape a volume ``BCDHW`` to a list of voxels ``(B, N, C)``."""
     return volume.flatten(2).transpose(1, 2)
-
-
-def _one_hot(label: Tensor, num_classes: int) -> Tensor:
-    classes = torch.arange(num_classes, device=label.device).view(1, -1, 1, 1, 1)
-    return (label == classes).float()
-
-
-def _predicted(logits: Tensor, grid: Grid) -> Tensor:
-    return _top_class(pool(logits.float().softmax(1), grid).flatten(2))
-
-
-def _top_class(scores: Tensor) -> Tensor:
-    return scores.max(1, keepdim=True).indices  # ten times faster than argmax on a CPU
 
 
 def _interior(label: Tensor, grid: Grid) -> Tensor:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from dckd_ext.inferers.distillation import DistillationOutput
+from dckd_ext.losses.precision import in_float32
 from dckd_ext.losses.sampler import PairSampler
 
 __all__ = ["DistillationLoss", "Term"]
@@ -84,6 +84,7 @@ class DistillationLoss(nn.Module):
         ValueError: when there is no term, or a term takes pairs and there is no sampler.
 
     Example:
+        >>> import torch
         >>> from monai.losses import DiceCELoss
         >>> loss = DistillationLoss({"segmentation": Term(DiceCELoss(to_onehot_y=True, softmax=True))})
         >>> value = loss(torch.rand(1, 2, 8, 8, 8), torch.ones(1, 1, 8, 8, 8))
@@ -104,6 +105,7 @@ class DistillationLoss(nn.Module):
             if "pairs" in term.input_names and pairs is None:
                 raise ValueError(f"Term {name!r} takes pairs, but the loss was given no pair sampler")
 
+    @in_float32
     def forward(self, output: DistillationOutput | Tensor, label: Tensor) -> Tensor:
         """Return the total as a scalar.
 
@@ -118,17 +120,16 @@ class DistillationLoss(nn.Module):
         self._check(given)
         total = given["logits"][:0].sum()  # attached to the graph, also while all terms ramp up from 0
         values = {}
-        with torch.autocast(total.device.type, enabled=False):
-            if self.pairs is not None and self._take_pairs():
-                output = DistillationOutput(*(given[key] for key in DistillationOutput._fields))
-                given["pairs"] = self.pairs(output, given["label"])
-                total = total + given["pairs"].zero
-            for name, term in self._active().items():
-                weight = term.weight_at(self.progress)
-                if weight > 0:
-                    value = self.losses[name](*(given[key] for key in term.input_names))
-                    values[name] = value.detach()
-                    total = total + weight * value
+        if self.pairs is not None and self._take_pairs():
+            output = DistillationOutput(*(given[key] for key in DistillationOutput._fields))
+            given["pairs"] = self.pairs(output, given["label"])
+            total = total + given["pairs"].zero
+        for name, term in self._active().items():
+            weight = term.weight_at(self.progress)
+            if weight > 0:
+                value = self.losses[name](*(given[key] for key in term.input_names))
+                values[name] = value.detach()
+                total = total + weight * value
         self.values = {**values, "total": total.detach()}
         return total
 
@@ -151,11 +152,10 @@ class DistillationLoss(nn.Module):
 
 
 def _given(output: DistillationOutput | Tensor, label: Tensor) -> dict[str, Any]:
-    """Name what there is: plain tensors, logits and features in float32."""
+    """Name what there is, as plain tensors."""
     named = output._asdict() if isinstance(output, DistillationOutput) else {"logits": output}
-    return {key: _plain(value) for key, value in {**named, "label": label}.items() if value is not None}
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-    return tensor.float() if tensor.is_floating_point() else tensor
+    return {
+        key: value.as_tensor() if isinstance(value, MetaTensor) else value
+        for key, value in {**named, "label": label}.items()
+        if value is not None
+    }

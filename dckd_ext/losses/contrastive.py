@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.bank import References
+from dckd_ext.losses.maps import check_positive
 from dckd_ext.losses.pairs import Pairs
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["DecoupledContrastiveLoss"]
 
@@ -70,14 +72,14 @@ class DecoupledContrastiveLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.1, mode: str = "decoupled", alpha: float = 0.25) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"The temperature must be positive, got {temperature}")
+        check_positive(temperature=temperature)
         if mode not in MODES:
             raise ValueError(f"Unknown mode {mode!r} of the contrastive loss: choose from {list(MODES)}")
         self.temperature = temperature
         self.mode = mode
         self.alpha = alpha
 
+    @in_float32
     def forward(self, pairs: Pairs) -> Tensor:
         """Return the loss as a scalar, a zero attached to the graph where nothing can be compared."""
         references = pairs.references
@@ -85,11 +87,10 @@ class DecoupledContrastiveLoss(nn.Module):
             references = references.select(references.region)
         anchor_loss = {"decoupled": self._decoupled, "infonce": self._infonce, "c2am": self._c2am}[self.mode]
         class_losses = []
-        with torch.autocast(pairs.anchors.device.type, enabled=False):
-            for c in pairs.anchor_classes.unique():
-                compared = _Compared.of(pairs, references, c)
-                if len(compared.anchors):
-                    class_losses.append(anchor_loss(compared).mean())
+        for c in pairs.anchor_classes.unique():
+            compared = _Compared.of(pairs, references, c)
+            if len(compared.anchors):
+                class_losses.append(anchor_loss(compared).mean())
         return torch.stack(class_losses).mean() if class_losses else pairs.zero
 
     def _decoupled(self, x: _Compared) -> Tensor:

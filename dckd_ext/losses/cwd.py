@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.maps import (
     channel_projector,
     check_channels,
     check_positive,
-    in_float32,
     matched,
+    softened_divergence,
 )
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["CWDLoss"]
 
@@ -80,8 +80,4 @@ class CWDLoss(nn.Module):
         student, teacher = matched(features, teacher_features)
         student = self.projector(student)
         check_channels(student, teacher)
-        log_student, log_teacher = (
-            (volume.flatten(2) / self.temperature).log_softmax(2) for volume in (student, teacher)
-        )
-        divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(2)
-        return divergence.mean() * self.temperature**2
+        return softened_divergence(student.flatten(2), teacher.flatten(2), self.temperature, dim=2)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+
+from dckd_ext.losses.maps import check_positive, softened_divergence
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["LogitsDistillationLoss"]
 
@@ -31,10 +33,10 @@ class LogitsDistillationLoss(nn.Module):
 
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"The temperature must be positive, got {temperature}")
+        check_positive(temperature=temperature)
         self.temperature = temperature
 
+    @in_float32
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """Return the loss as a scalar.
 
@@ -50,7 +52,4 @@ class LogitsDistillationLoss(nn.Module):
                 f"Logits must have one shape, got {tuple(logits.shape)} of the student "
                 f"and {tuple(teacher_logits.shape)} of the teacher"
             )
-        student = F.log_softmax(logits / self.temperature, dim=1)
-        teacher = F.log_softmax(teacher_logits / self.temperature, dim=1)
-        divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(1)
-        return divergence.mean() * self.temperature**2
+        return softened_divergence(logits, teacher_logits, self.temperature, dim=1)

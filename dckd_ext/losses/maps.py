@@ -1,15 +1,12 @@
-"""What the losses on feature maps share: one grid, its classes, their means and a projector."""
+"""What the losses on maps share: one grid, its classes, their means, a divergence and a projector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.cells import Grid, pool
+from dckd_ext.losses.cells import class_share, main_class, pool
 from dckd_ext.losses.distributed import SynchronisedModule
 
 __all__ = [
@@ -17,26 +14,11 @@ __all__ = [
     "channel_projector",
     "check_channels",
     "check_positive",
-    "class_masks",
     "class_means",
-    "in_float32",
     "matched",
     "matched_classes",
+    "softened_divergence",
 ]
-
-P = ParamSpec("P")
-
-
-def in_float32(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Make a loss compute in float32, outside autocast and whatever the dtype of its tensors."""
-
-    @wraps(forward)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        device = next(value.device for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        with torch.autocast(device.type, enabled=False):
-            return forward(*map(_float32, args), **{key: _float32(value) for key, value in kwargs.items()})
-
-    return run
 
 
 def matched(features: Tensor, teacher_features: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,33 +51,29 @@ def bounded(volume: Tensor, cells: int) -> Tensor:
     return pool(volume, (grid[0], grid[1], grid[2]))
 
 
-def class_masks(label: Tensor, num_classes: int, grid: Grid) -> Tensor:
-    """Which class fills most of each of the N cells, bool ``(B, K, N)``; a cell without any class is in none.
-
-    Args:
-        label: class of each voxel, ``B1DHW``; a value outside the K classes is ignored.
-        num_classes: K, the background included.
-        grid: cells along each axis.
-    """
-    classes = torch.arange(num_classes, device=label.device)
-    share = pool(label == classes.view(1, -1, 1, 1, 1), grid).flatten(2)
-    most, main = share.max(1, keepdim=True)
-    return (main == classes[:, None]) & (most > 0)
-
-
 def matched_classes(
     features: Tensor, teacher_features: Tensor, label: Tensor, num_classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Both maps of `matched` and the `class_masks` on their grid."""
+    """Both maps of `matched`, and which class fills most of each cell of their grid, bool ``(B, K, N)``.
+
+    A cell without any class is in none.
+    """
     student, teacher = matched(features, teacher_features)
     depth, height, width = student.shape[2:]
-    return student, teacher, class_masks(label, num_classes, (depth, height, width))
+    return student, teacher, main_class(class_share(label, num_classes, (depth, height, width)))
 
 
 def class_means(features: Tensor, masks: Tensor) -> Tensor:
     """Mean vector of each class of each case, ``(B, K, C)``, of a map ``BCDHW``; zero for an absent class."""
     sums = torch.einsum("bcn,bkn->bkc", features.flatten(2), masks.float())
     return sums / masks.sum(2)[..., None].clamp(min=1)
+
+
+def softened_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int) -> Tensor:
+    r"""Take the mean of :math:`T^2 KL(p^t \| p^s)`, where p is the softmax along ``dim`` of values over T."""
+    log_student, log_teacher = ((values / temperature).log_softmax(dim) for values in (student, teacher))
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim)
+    return divergence.mean() * temperature**2
 
 
 def channel_projector(student_channels: int, teacher_channels: int) -> SynchronisedModule:
@@ -117,7 +95,3 @@ def check_positive(**settings: float) -> None:
     for name, value in settings.items():
         if not value > 0:
             raise ValueError(f"The {name} must be positive, got {value}")
-
-
-def _float32(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

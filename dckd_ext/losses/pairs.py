@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -11,8 +11,7 @@ from dckd_ext.losses.bank import References
 __all__ = ["Pairs"]
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """Anchors of the student and references of the teacher; all vectors are float32 of unit length.
 
     Args:

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.losses.bank import References
+from dckd_ext.losses.maps import check_positive
 from dckd_ext.losses.pairs import Pairs
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["RankingLoss"]
 
@@ -42,13 +44,13 @@ class RankingLoss(nn.Module):
 
     def __init__(self, margin: float = 0.4, gamma: float = 10.0, alpha: float = 0.25, k: int = 16) -> None:
         super().__init__()
-        if gamma <= 0 or k < 1:
-            raise ValueError(f"gamma and k must be positive, got gamma={gamma} and k={k}")
+        check_positive(gamma=gamma, k=k)
         self.margin = margin
         self.gamma = gamma
         self.alpha = alpha
         self.k = k
 
+    @in_float32
     def forward(self, pairs: Pairs) -> Tensor:
         """Return the loss as a scalar, a zero attached to the graph where nothing can be compared."""
         references = pairs.references.select(pairs.references.interior)

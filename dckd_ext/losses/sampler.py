@@ -12,6 +12,7 @@ from dckd_ext.losses.cells import Cells, common_grid, pool, voxels
 from dckd_ext.losses.distributed import SynchronisedModule, gather_references
 from dckd_ext.losses.drawing import draw, draw_half_hard
 from dckd_ext.losses.pairs import Pairs
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["PairSampler"]
 
@@ -76,6 +77,7 @@ class PairSampler(nn.Module):
         self.anchor_purity = anchor_purity
         self.reference_purity = reference_purity
 
+    @in_float32
     def forward(self, output: DistillationOutput, label: Tensor) -> Pairs:
         """Draws the pairs of one step, and stores the batch's references in the bank when training.
 
@@ -88,12 +90,11 @@ class PairSampler(nn.Module):
         """
         features, teacher_features = self._features(output)
         grid = common_grid(label, self.grid_stride, features, teacher_features)
-        with torch.autocast(label.device.type, enabled=False):
-            student = voxels(self.projector(pool(features, grid)))
-            with torch.no_grad():
-                teacher = voxels(pool(teacher_features, grid))
-                cells = Cells.of(label, output.logits, output.teacher_logits, grid)
-            return self._pairs(student, teacher, cells, output.case_ids)
+        student = voxels(self.projector(pool(features, grid)))
+        with torch.no_grad():
+            teacher = voxels(pool(teacher_features, grid))
+            cells = Cells.of(label, output.logits, output.teacher_logits, grid)
+        return self._pairs(student, teacher, cells, output.case_ids)
 
     def _features(self, output: DistillationOutput) -> tuple[Tensor, Tensor]:
         if output.features is None or output.teacher_features is None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from statistics import fmean
@@ -116,7 +115,7 @@ def test_computes_in_float32_under_autocast(mode):
 
 def test_skips_anchors_without_any_positive():
     pairs = random_pairs(num_cases=1)
-    some = dataclasses.replace(pairs, own_valid=torch.arange(12) < 4)
+    some = pairs._replace(own_valid=torch.arange(12) < 4)
     assert DecoupledContrastiveLoss()(some).item() == pytest.approx(decoupled(some, 0.1), abs=1e-6)
     assert bool(DecoupledContrastiveLoss()(some).abs() > 0)
 
@@ -125,19 +124,19 @@ def test_skips_anchors_without_any_positive():
 @pytest.mark.parametrize("anchors", [0, 12])
 def test_zero_stays_attached_where_nothing_can_be_compared(anchors, mode):
     pairs = random_pairs(anchors=anchors, num_cases=1)
-    pairs = dataclasses.replace(pairs, own_valid=torch.zeros(anchors, dtype=torch.bool))
+    pairs = pairs._replace(own_valid=torch.zeros(anchors, dtype=torch.bool))
     assert_attached_zero(DecoupledContrastiveLoss(mode=mode), pairs)
 
 
 def test_cross_case_goes_by_the_case_id_alone():
     pairs = random_pairs(anchors=1, anchor_classes=[0], references=6)
     refs = pairs.references
-    same = dataclasses.replace(pairs, references=refs._replace(case_ids=pairs.anchor_cases.expand(6)))
-    other = dataclasses.replace(pairs, references=refs._replace(case_ids=pairs.anchor_cases.expand(6) + 1))
+    same = pairs._replace(references=refs._replace(case_ids=pairs.anchor_cases.expand(6)))
+    other = pairs._replace(references=refs._replace(case_ids=pairs.anchor_cases.expand(6) + 1))
     no_own = {"own_valid": torch.zeros(1, dtype=torch.bool)}
     loss = DecoupledContrastiveLoss()
-    assert loss(dataclasses.replace(same, **no_own)).item() == 0
-    assert loss(dataclasses.replace(other, **no_own)).item() != 0
+    assert loss(same._replace(**no_own)).item() == 0
+    assert loss(other._replace(**no_own)).item() != 0
 
 
 @pytest.mark.parametrize(("mode", "low", "high"), [("decoupled", -2, 2), ("infonce", 0, 4), ("c2am", 0, 16)])
@@ -152,10 +151,8 @@ def test_reaches_both_bounds():
     pairs = random_pairs(anchors=1, anchor_classes=[0], references=4, reference_classes=[1])
     anchor = pairs.anchors.detach()
     opposite = pairs.references._replace(features=-anchor.expand(4, -1))
-    best = dataclasses.replace(pairs, own=anchor, own_valid=torch.tensor([True]), references=opposite)
-    worst = dataclasses.replace(
-        best, own=-anchor, references=opposite._replace(features=anchor.expand(4, -1))
-    )
+    best = pairs._replace(own=anchor, own_valid=torch.tensor([True]), references=opposite)
+    worst = best._replace(own=-anchor, references=opposite._replace(features=anchor.expand(4, -1)))
     assert DecoupledContrastiveLoss()(best).item() == pytest.approx(-2, abs=1e-5)
     assert DecoupledContrastiveLoss()(worst).item() == pytest.approx(2, abs=1e-5)
 
@@ -169,7 +166,7 @@ def test_memory_grows_linearly_with_the_references(mode):
 
 def test_infonce_of_one_positive_and_two_classes_is_cross_entropy():
     pairs = random_pairs(anchors=4, anchor_classes=[1], references=6, reference_classes=[0])
-    pairs = dataclasses.replace(pairs, own_valid=torch.ones(4, dtype=torch.bool))
+    pairs = pairs._replace(own_valid=torch.ones(4, dtype=torch.bool))
     own = (pairs.anchors * pairs.own).sum(1, keepdim=True)
     logits = torch.cat([own, pairs.anchors @ pairs.references.features.T], 1) / 0.2
     expected = 0.2 * F.cross_entropy(logits, torch.zeros(4).long())
@@ -186,7 +183,7 @@ def test_c2am_weights_the_most_alike_positives_most(alpha):
 def test_c2am_attracts_a_positive_of_negative_cosine_too():
     pairs = random_pairs(anchors=1, anchor_classes=[0], reference_classes=[])
     own = F.normalize(torch.tensor([[0.2, 1, 0, 0, 0]]) - 2 * pairs.anchors.detach(), dim=1)
-    pairs = dataclasses.replace(pairs, own=own, own_valid=torch.tensor([True]))
+    pairs = pairs._replace(own=own, own_valid=torch.tensor([True]))
     assert dot(pairs.anchors[0], own[0]) < 0
     DecoupledContrastiveLoss(mode="c2am")(pairs).backward()
     assert dot(pairs.anchors.grad[0], own[0]) < 0

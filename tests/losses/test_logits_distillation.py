@@ -13,7 +13,7 @@ def test_equals_scipy(classes, temperature):
     student, teacher = torch.randn(2, 2, classes, 3, 4, 5, dtype=torch.float64)
     p, q = (softmax(x.numpy() / temperature, axis=1) for x in (teacher, student))
     expected = temperature**2 * rel_entr(p, q).sum(1).mean()
-    assert LogitsDistillationLoss(temperature)(student, teacher).item() == pytest.approx(expected, rel=1e-9)
+    assert LogitsDistillationLoss(temperature)(student, teacher).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_is_zero_for_equal_logits_and_blind_to_a_shift():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.maps import bounded, class_masks, matched
+from dckd_ext.losses.cells import class_share, main_class
+from dckd_ext.losses.maps import bounded, matched, softened_divergence
 from tests.losses.map_examples import GRID, NUM_CLASSES, classes, grid_cells, maps, random_label, vectors
 
 
@@ -27,7 +28,7 @@ def test_maps_of_other_cases_are_refused():
 def test_a_cell_counts_for_the_class_that_fills_most_of_it(among):
     label = random_label(among=among)
     label[:, :, 0, 0, 0] = 1  # a minority in its cell
-    masks = class_masks(label, NUM_CLASSES, GRID).view(2, NUM_CLASSES, *GRID)
+    masks = main_class(class_share(label, NUM_CLASSES, GRID)).view(2, NUM_CLASSES, *GRID)
     for case, expected in zip(masks, classes(label), strict=True):
         for cell in grid_cells():
             found = case[(slice(None), *cell)].nonzero().flatten().tolist()
@@ -48,3 +49,15 @@ def test_a_bounded_map_is_the_mean_over_at_most_so_many_cells(size, cells, grid)
     pooled = bounded(volume, cells)
     assert pooled[0, 0].numel() <= cells
     torch.testing.assert_close(pooled, F.adaptive_avg_pool3d(volume, grid))
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_divergence_of_softened_distributions(dim):
+    student, teacher = torch.randn(3, 4), torch.randn(3, 4)
+    rows = zip(*(values.movedim(dim, -1).double() / 2.5 for values in (student, teacher)), strict=True)
+    expected = 0.0
+    for one, other in rows:
+        p, q = other.exp() / other.exp().sum(), one.exp() / one.exp().sum()
+        expected += sum(float(a * (a / b).log()) for a, b in zip(p, q, strict=True))
+    found = softened_divergence(student, teacher, 2.5, dim)
+    assert found.item() == pytest.approx(2.5**2 * expected / student.shape[1 - dim], rel=1e-5)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 
@@ -77,7 +76,7 @@ def test_leaves_out_references_at_the_boundary():
     pairs = random_pairs()
     refs = pairs.references
     moved = torch.where(refs.interior[:, None], refs.features, -refs.features)
-    changed = dataclasses.replace(pairs, references=refs._replace(features=moved))
+    changed = pairs._replace(references=refs._replace(features=moved))
     assert not torch.equal(moved, refs.features)
     assert RankingLoss()(changed).item() == RankingLoss()(pairs).item()
 

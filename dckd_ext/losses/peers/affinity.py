@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.maps import check_positive, class_means, in_float32, matched_classes
+from dckd_ext.losses.maps import check_positive, class_means, matched_classes
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["RegionAffinityLoss"]
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.maps import bounded, check_positive, in_float32, matched
+from dckd_ext.losses.maps import bounded, check_positive, matched, softened_divergence
 from dckd_ext.losses.pairs import Pairs
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["CIRKDLoss"]
 
@@ -97,10 +98,7 @@ class CIRKDLoss(nn.Module):
 
     def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean over all rows of the divergence between similarities ``(..., Q)``."""
-        scale = self.tau * self.temperature
-        log_student, log_teacher = ((rows / scale).log_softmax(-1) for rows in (student, teacher))
-        divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1)
-        return divergence.mean() * self.temperature**2
+        return softened_divergence(student / self.tau, teacher / self.tau, self.temperature, dim=-1)
 
 
 def _cross_image(cells: Tensor) -> Tensor:

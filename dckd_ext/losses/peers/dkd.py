@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dckd_ext.losses.maps import check_positive, in_float32
+from dckd_ext.losses.maps import check_positive
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["DKDLoss"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.losses.maps import channel_projector, check_channels, in_float32, matched
+from dckd_ext.losses.maps import channel_projector, check_channels, matched
+from dckd_ext.losses.precision import in_float32
 
 __all__ = ["FitNetLoss"]
 

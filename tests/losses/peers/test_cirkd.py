@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import statistics
 
 import pytest
@@ -70,7 +69,7 @@ def test_default_weights():
     [
         random_pairs(reference_classes=[]),
         random_pairs(anchors=0),
-        dataclasses.replace(random_pairs(), own_valid=torch.zeros(12, dtype=torch.bool)),
+        random_pairs()._replace(own_valid=torch.zeros(12, dtype=torch.bool)),
     ],
     ids=["cold memory", "no anchors", "the teacher is wrong"],
 )
