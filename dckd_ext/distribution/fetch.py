@@ -14,7 +14,7 @@ from dckd_ext.distribution.archive import unpack
 from dckd_ext.distribution.download import download
 from dckd_ext.distribution.metadata import read_metadata
 from dckd_ext.distribution.sources import RELEASE_URL, find
-from dckd_ext.distribution.weight_files import read_plain_tensors
+from dckd_ext.networks import read_state_dict
 
 __all__ = ["Fetched", "fetch_bundle"]
 
@@ -93,7 +93,7 @@ def _take(source: Path, paths: list[str], target: Path) -> None:
 def _check(root: Path, version: str | None) -> str:
     for file in sorted(root.rglob("*")):
         if file.suffix.lower() in _PICKLES:
-            read_plain_tensors(file)
+            read_state_dict(file)
     found = str(read_metadata(root).get("version"))
     if version is not None and found != version:
         raise ValueError(f"{root.name} should be version {version}, its metadata says {found}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,34 +12,12 @@ from monai.bundle import verify_net_in_out
 
 from dckd_ext.bundle import student_network
 from dckd_ext.distribution.metadata import METADATA
-from dckd_ext.networks import load_weights
-from dckd_ext.utils.errors import root_cause
+from dckd_ext.networks import load_weights, read_state_dict
+from dckd_ext.utils.errors import first_line
 
-__all__ = ["network_problems", "read_plain_tensors"]
+__all__ = ["network_problems"]
 
 _MODEL = "models/model.pt"
-
-
-def read_plain_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """Read a flat state dict without running any code of the file (`weights_only`).
-
-    Raises:
-        ValueError: if it cannot be read, or holds anything but tensors by name.
-    """
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{file} holds pickled objects, expected plain tensors by name") from error
-    except Exception as error:  # a broken pickle can raise anything
-        raise ValueError(f"{file} cannot be read as tensors: {_first_line(error)}") from error
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{file} holds a {type(state).__name__}, expected plain tensors by name")
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise ValueError(
-                f"{file} holds a {type(value).__name__} at {key!r}, expected a flat dict of plain tensors"
-            )
-    return dict(state)
 
 
 def network_problems(root: Path) -> Iterator[str]:
@@ -50,7 +27,7 @@ def network_problems(root: Path) -> Iterator[str]:
     if not file.is_file() or config is None:
         return  # named by the rules for files
     try:
-        state = read_plain_tensors(file)
+        state = read_state_dict(file)
     except ValueError as error:
         yield f"{_MODEL}: {error}"
         return
@@ -68,7 +45,7 @@ def network_problems(root: Path) -> Iterator[str]:
                 network_def=network,
             )
     except Exception as error:  # configs are code
-        yield f"{_MODEL}: does not work with 'network_def' and {METADATA}: {_first_line(error)}"
+        yield f"{_MODEL}: does not work with 'network_def' and {METADATA}: {first_line(error)}"
 
 
 def _tensor_problems(state: Mapping[str, torch.Tensor]) -> Iterator[str]:
@@ -91,8 +68,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-def _first_line(error: BaseException) -> str:
-    error = root_cause(error)
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

@@ -3,7 +3,7 @@
 from dckd_ext.networks.cost import count_macs, count_parameters
 from dckd_ext.networks.hrnet3d import HRNet3D
 from dckd_ext.networks.sizes import check_roi_size
-from dckd_ext.networks.state_dicts import check_weights, load_weights
+from dckd_ext.networks.state_dicts import check_weights, load_weights, read_state_dict
 from dckd_ext.networks.taps import Tap, TapInfo, list_taps, suggest_tap, tap_channels
 from dckd_ext.networks.wrappers import Teacher, unwrap
 
@@ -18,6 +18,7 @@ __all__ = [
     "count_parameters",
     "list_taps",
     "load_weights",
+    "read_state_dict",
     "suggest_tap",
     "tap_channels",
     "unwrap",

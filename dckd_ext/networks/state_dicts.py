@@ -6,11 +6,14 @@ import pickle
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn as nn
 
-__all__ = ["check_weights", "load_weights"]
+from dckd_ext.utils.errors import first_line
+
+__all__ = ["check_weights", "load_weights", "read_state_dict"]
 
 
 def check_weights(file: str | PathLike[str]) -> None:
@@ -34,12 +37,12 @@ def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
 
     Args:
         network: gets the weights.
-        file: holds tensors only (`torch.load` with `weights_only=True`).
+        file: holds tensors only; see `read_state_dict`.
 
     Raises:
         ValueError: if the file holds no state dict or that of another network; names the first keys.
     """
-    state = _read_state(Path(file))
+    state = _read_wrapped(Path(file))
     own = network.state_dict()
     problems = {
         "missing": [key for key in own if key not in state],
@@ -56,18 +59,48 @@ def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
     network.load_state_dict(state)
 
 
-def _read_state(file: Path) -> dict[str, torch.Tensor]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{file} cannot be read as a state dict of tensors: {error}") from error
+def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
+    """Read a flat state dict without running any code of the file (`torch.load` with `weights_only=True`).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read, or holds anything but tensors by name.
+    """
+    return _plain_tensors(_load(file), file)
+
+
+def _read_wrapped(file: Path) -> dict[str, torch.Tensor]:
+    state = _load(file)
     for key in ("model", "state_dict"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{file} should hold a state dict of tensors, it holds {type(state).__name__}")
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    tensors = _plain_tensors(state, file)
+    if all(key.startswith("module.") for key in tensors):
+        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    return tensors
+
+
+def _load(file: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file} holds pickled objects, or is damaged: expected plain tensors by name"
+        ) from error
+    except Exception as error:  # a broken pickle can raise anything
+        raise ValueError(f"{file} cannot be read as tensors: {first_line(error)}") from error
+
+
+def _plain_tensors(state: Any, file: Path) -> dict[str, torch.Tensor]:
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{file} holds a {type(state).__name__}, expected plain tensors by name")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise ValueError(
+                f"{file} holds a {type(value).__name__} at {key!r}, expected a flat dict of plain tensors"
+            )
     return dict(state)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["root_cause"]
+__all__ = ["first_line", "root_cause"]
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -17,3 +17,14 @@ def root_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def first_line(error: BaseException) -> str:
+    """Say in one line what the root cause of an error is: its type and the first line of its text.
+
+    Example:
+        >>> first_line(KeyError("spacing"))
+        "KeyError: 'spacing'"
+    """
+    cause = root_cause(error)
+    return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"

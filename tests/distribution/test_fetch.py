@@ -220,7 +220,7 @@ def test_evil_zips(release: Path, root: Path, target: Path):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"code": Payload()}, "model.pt holds pickled objects, expected plain tensors"),
+        ({"code": Payload()}, "model.pt holds pickled objects, or is damaged: expected plain tensors"),
         ({"model": weights()}, "model.pt holds a OrderedDict at 'model'"),
         ({**weights(), "epoch": 1}, "model.pt holds a int at 'epoch'"),
     ],

@@ -174,7 +174,7 @@ def test_two_inference_configs(root: Path):
         (save({**weights(), "teacher.weight": torch.zeros(3)}), "1 unexpected: teacher.weight"),
         (save({"weight": weights()["weight"]}), "1 missing: bias"),
         (save({**weights(), "bias": torch.zeros(3)}), "1 of another shape: bias [3] in place of [2]"),
-        (save({"code": Payload()}), "holds pickled objects, expected plain tensors"),
+        (save({"code": Payload()}), "holds pickled objects"),
         (
             lambda root: (root / "models/model.pt").write_bytes(pickle.dumps(Payload())),
             "holds pickled objects",
