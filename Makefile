@@ -19,7 +19,7 @@ STAMP := $(VENV)/.installed
 VENV_LABEL ?= .venv-label
 STAMP_LABEL := $(VENV_LABEL)/.installed
 
-.PHONY: help venv demo test test-label lint bench release label clean
+.PHONY: help venv demo test test-label lint bench bundles release label clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
@@ -31,6 +31,7 @@ help:
 	@echo "make lint             linters and types alone"
 	@echo "make bench            losses, training steps, runtimes and whole ABUS volumes, in runs/bench: long, on an idle"
 	@echo "                      machine; DATA=DIR adds Dice and int8"
+	@echo "make bundles          the bundles' configs, written anew from bundles/sources"
 	@echo "make release          all bundles with weights, checked and packed into runs/release"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
 	@echo "make clean            remove $(VENV), caches and runs/demo"
@@ -69,6 +70,9 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m pytest benchmarks/bench_losses.py --benchmark-json runs/bench/losses.json
 	$(VENV)/bin/python -m benchmarks.runtimes --output runs/bench $(if $(DATA),--data $(DATA))
 	$(VENV)/bin/python -m benchmarks.whole_volume --output runs/bench $(BENCH)
+
+bundles: $(STAMP)
+	$(VENV)/bin/python bundles/sources/build.py
 
 release: $(STAMP)
 	$(VENV)/bin/dckd pack $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt)) --out runs/release

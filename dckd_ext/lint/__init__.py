@@ -17,7 +17,6 @@ from dckd_ext.lint.docs import config_lists, run_ids, unknown_files
 from dckd_ext.lint.metrics import absent_metrics
 from dckd_ext.lint.properties import USED_FROM_OUTSIDE, wrong_properties
 from dckd_ext.lint.references import broken_texts, unreferenced_keys
-from dckd_ext.lint.siblings import sibling_differences
 
 __all__ = ["Finding", "config_lists", "lint_bundle"]
 
@@ -34,15 +33,13 @@ def lint_bundle(
 
     Found are unknown overrides; keys that nothing refers to; references, macros and names in expressions that
     do not exist; handlers that name an absent metric; mappings that should be a component; targets that
-    cannot be imported, and arguments that they do not take or miss; missing MONAI properties; and differences
-    from sibling bundles outside the table of exceptions (see `dckd_ext.lint.siblings`). Expressions are
-    parsed, not evaluated; targets are imported, which runs the code of the bundle's own modules.
+    cannot be imported, and arguments that they do not take or miss; and missing MONAI properties. Expressions
+    are parsed, not evaluated; targets are imported, which runs the code of the bundle's own modules.
 
     Args:
         bundle: folder of the bundle.
         config_files: one list to check, as one would give it to ``monai.bundle run``, from here or from the
-            bundle; by default train and inference, and every list that a command in the docs uses, with the
-            siblings.
+            bundle; by default train and inference, and every list that a command in the docs uses.
         overrides: values by id, as one would give them to ``monai.bundle run``.
 
     Returns:
@@ -50,7 +47,7 @@ def lint_bundle(
 
     Raises:
         FileNotFoundError: if the folder or a config file is missing.
-        ValueError: if a file cannot be read, or the table of exceptions cannot be understood.
+        ValueError: if a file cannot be read.
     """
     root = Path(bundle)
     if not root.is_dir():
@@ -60,7 +57,7 @@ def lint_bundle(
     configs = [Config(root, files, given) for files in lists]
     findings = {*_unknown_overrides(configs)}
     if not config_files:
-        findings.update(unknown_files(root), sibling_differences(root))
+        findings.update(unknown_files(root))
     with importable(root.resolve()):
         for config in configs:
             findings.update(config.findings)

@@ -1,4 +1,4 @@
-"""What the model zoo and MONAI expect of the bundles; and siblings that differ only where they must."""
+"""What the model zoo and MONAI expect of the bundles."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 from monai.bundle import ConfigParser
 
 from dckd_ext.bundle import class_names, student_network
-from dckd_ext.lint.siblings import sibling_differences
 from dckd_ext.networks import count_parameters
 from tests.conftest import BUNDLES, bundle, workflow
 
@@ -24,19 +23,6 @@ SHARED = [
     "logging.conf",
 ]
 FAMILIES = ["hippocampus", "abus"]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_siblings_are_equal_outside_the_table(kind: str, family: str):
-    """bundles/exceptions.yaml is the table."""
-    assert sibling_differences(bundle(kind, family)) == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_split_of_the_hippocampus_set(kind: str):
-    ours, theirs = (bundle(name) / "configs" / "splits.json" for name in (kind, KINDS[0]))
-    assert ours.read_text() == theirs.read_text()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,5 +8,5 @@ from tests.lint.planting import copy_of
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The hippocampus teacher alone, without siblings."""
+    """The hippocampus teacher."""
     return copy_of(bundle("teacher_segmentation"), tmp_path / "teacher")
