@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import platform
+import re
+import secrets
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-__all__ = ["written_whole"]
+__all__ = ["remove_leftovers", "written_whole"]
+
+# machine, process and chance make a name that no other writer has; the end of the file's name keeps its ending
+_PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
+_ABANDONED = 24 * 3600  # seconds untouched, where the writer cannot be asked for
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_seen: set[Path] = set()
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; it takes the place of ``path`` only if the body succeeds.
 
-    The process may be killed at any moment and the disk may fill up: ``path`` then still holds what it held
-    before. The file ending is kept, since writers choose their format by it. Missing folders are made.
+    The process may be killed at any moment, the disk may fill up, and others may write the same file: ``path``
+    holds what it held before, or one of the new contents. The file ending is kept, since writers choose their
+    format by it. Missing folders are made. What killed processes have left in the folder is removed before
+    its first file is written, see `remove_leftovers`.
+
+    Raises:
+        OSError: when the disk is full or the file cannot be made; names ``path``, and the disk and what is
+            free on it.
 
     Example:
         >>> import tempfile
@@ -27,11 +47,98 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".partial-{path.name}")
+    if (folder := path.parent.resolve()) not in _seen:
+        _seen.add(folder)
+        remove_leftovers(folder)
+    mark = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    beside = path.with_name(f".partial-{mark}-{path.name[-40:]}")  # names may have 255 bytes
     try:
         yield beside
-        with open(beside, "rb") as file:
+        with open(beside, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except Exception as error:
+        if (named := _named(error, path, beside)) is None:
+            raise
+        raise named from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the unfinished files that killed writers of `written_whole` have left in a folder.
+
+    A writer is dead when this machine has no process of its number. Of other machines, containers and
+    Windows that cannot be asked: what was untouched for a day counts as abandoned.
+    """
+    for path in Path(folder).glob(".partial-*"):
+        with suppress(OSError):  # gone by now, or not ours to remove
+            if _is_abandoned(path):
+                path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    match = _PARTIAL.fullmatch(path.name)
+    if match is None or not path.is_file():
+        return False
+    if match["machine"] == _machine() and not _is_running(int(match["process"])):
+        return True
+    return time.time() - path.stat().st_mtime > _ABANDONED
+
+
+@cache
+def _machine() -> str:
+    """Tell apart what does not share numbers of processes: kernels since their start, and containers."""
+    parts = [platform.node()]
+    with suppress(OSError):  # Linux alone has these
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:8]
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # unknown: to ask with os.kill would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
+    """The error as one of ``path``, if it was the disk's or of the file beside."""
+    cause = _no_space(error, beside)
+    if cause is not None:
+        disk, free = _disk(path.parent)
+        text = f"cannot write {path}: {os.strerror(cause)} ({free / 2**20:.1f} MB are free on the disk {disk})"
+        return OSError(cause, text)
+    if isinstance(error, OSError) and error.errno and error.filename in (str(beside), beside):
+        return OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno)}")
+    return None
+
+
+def _no_space(error: BaseException | None, beside: Path) -> int | None:
+    """The number of the disk's error behind another; torch.save hides it behind one of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    try:
+        with open(beside, "r+b") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(bytes(2**16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as probed:
+        return probed.errno if probed.errno in _NO_SPACE else None
+    return None
+
+
+def _disk(folder: Path) -> tuple[Path, int]:
+    """The mount point that a folder is on, and the bytes that are free there."""
+    mount = folder.resolve()
+    while not os.path.ismount(mount):
+        mount = mount.parent
+    return mount, shutil.disk_usage(mount).free

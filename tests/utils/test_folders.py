@@ -1,0 +1,126 @@
+"""One run at a time in a folder, with real processes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import pytest
+
+from dckd_ext.utils.folders import HOLDER, LOCK, FolderInUseError, claim_folder, claimed, release_folder
+
+HOLD = """
+import sys
+from dckd_ext.utils.folders import claim_folder
+claim_folder(sys.argv[1])
+print("claimed", flush=True)
+sys.stdin.read()
+"""
+TRY = """
+import sys
+from dckd_ext.utils.folders import FolderInUseError, claimed
+try:
+    with claimed(sys.argv[1]):
+        print("claimed")
+except FolderInUseError as error:
+    print(error)
+"""
+
+
+@contextmanager
+def holder(folder: Path, script: str = HOLD) -> Iterator[subprocess.Popen]:
+    """A process that holds a folder until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "claimed\n"
+    try:
+        yield process
+    finally:
+        process.communicate("", timeout=30)
+
+
+def another_process(folder: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", TRY, str(folder)], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+def test_a_second_process_is_told_who_has_the_folder(tmp_path: Path):
+    folder = tmp_path / "new" / "out"
+    with holder(folder) as process:
+        with pytest.raises(FolderInUseError) as caught, claimed(folder):
+            pass
+        text = str(caught.value)
+        assert text.startswith(f"{folder} is in use by process {process.pid} on {os.uname().nodename}, since 2")
+        assert f": -c {folder}. Wait" in text
+    with claimed(folder):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_a_killed_holder_loses_the_folder(tmp_path: Path):
+    with holder(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        assert (tmp_path / HOLDER).is_file()
+        with claimed(tmp_path):
+            assert json.loads((tmp_path / HOLDER).read_text())["process"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_may_claim_what_it_has(tmp_path: Path):
+    claim_folder(tmp_path)
+    with claimed(tmp_path / "." / "sub" / ".."):
+        pass
+    assert f"in use by process {os.getpid()}" in another_process(tmp_path)  # the outer claim stands
+    release_folder(tmp_path)
+    assert another_process(tmp_path) == "claimed\n"
+    release_folder(tmp_path)  # once too often
+
+
+def test_a_fork_of_the_holder_takes_nothing_away(tmp_path: Path):
+    """Not even one that ends in order, as a worker of a data loader does not."""
+    script = (
+        "import os, sys\nfrom dckd_ext.utils.folders import claim_folder\nclaim_folder(sys.argv[1])\n"
+        "if not os.fork():\n    sys.exit()\nos.wait()\nprint('claimed', flush=True)\nsys.stdin.read()"
+    )
+    with holder(tmp_path, script):
+        assert "in use by process" in another_process(tmp_path)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path):
+    script = (
+        "import os, sys\nfrom dckd_ext.utils.files import written_whole\n"
+        "with written_whole(sys.argv[1]) as beside:\n    beside.write_text('ha')\n    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.csv")], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with claimed(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {LOCK, HOLDER}
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=rf"cannot write to the folder {tmp_path}/file: File exists"):
+        claim_folder(tmp_path / "file")
+    with pytest.raises(OSError, match="cannot write to the folder /proc/dckd: "):
+        claim_folder("/proc/dckd")
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch, caplog):
+    def no_locks(self):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", no_locks)
+    with claimed(tmp_path):
+        assert "knows no locks" in caplog.text
