@@ -98,8 +98,8 @@ class WeightsWriter:
             return
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.path.stat().st_mtime))
         kept = self.path.parent / "previous" / f"{self.path.stem}_{stamp}{self.path.suffix}"
-        kept.parent.mkdir(exist_ok=True)
-        shutil.copy2(self.path, kept)
+        with written_whole(kept) as beside:
+            shutil.copy2(self.path, beside)
         self.previous_kept = True
         _logger.warning("%s existed: the old weights are kept as %s", self.path, kept)
 

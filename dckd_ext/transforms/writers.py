@@ -36,10 +36,7 @@ class WholeNibabelWriter(NibabelWriter):
 
     def write(self, filename: str | os.PathLike[str], verbose: bool = False, **kwargs: Any) -> None:
         """Write beside ``filename``, then rename."""
-        try:
-            with written_whole(filename) as beside:
-                super().write(beside, **kwargs)
-        except OSError as error:
-            raise OSError(error.errno, f"cannot write {filename}: {error.strerror or error}") from error
+        with written_whole(filename) as beside:
+            super().write(beside, **kwargs)
         if verbose:
             _logger.info("written: %s", filename)

@@ -1,7 +1,18 @@
-"""What has no room of its own: whole files, tables, the cause of an error."""
+"""What has no room of its own: whole files, folders of one run, tables, texts of errors."""
 
-from dckd_ext.utils.errors import first_line, root_cause
+from dckd_ext.utils.errors import listed, root_cause
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.folders import FolderInUseError, claim_folder, claimed, release_folder
 from dckd_ext.utils.tables import read_table, write_table
 
-__all__ = ["first_line", "read_table", "root_cause", "write_table", "written_whole"]
+__all__ = [
+    "FolderInUseError",
+    "claim_folder",
+    "claimed",
+    "listed",
+    "read_table",
+    "release_folder",
+    "root_cause",
+    "write_table",
+    "written_whole",
+]

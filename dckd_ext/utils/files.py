@@ -17,7 +17,7 @@ from pathlib import Path
 
 __all__ = ["remove_leftovers", "written_whole"]
 
-# machine, process and chance make a name that no other writer has; the end of the file's name keeps its ending
+# machine, process and chance make a name that no other writer has; the rest keeps the ending
 _PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
 _ABANDONED = 24 * 3600  # seconds untouched, where the writer cannot be asked for
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -28,10 +28,10 @@ _seen: set[Path] = set()
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; it takes the place of ``path`` only if the body succeeds.
 
-    The process may be killed at any moment, the disk may fill up, and others may write the same file: ``path``
-    holds what it held before, or one of the new contents. The file ending is kept, since writers choose their
-    format by it. Missing folders are made. What killed processes have left in the folder is removed before
-    its first file is written, see `remove_leftovers`.
+    The process may be killed at any moment, the disk may fill up, and others may write the same file:
+    ``path`` holds what it held before, or one of the new contents. The file ending is kept, since writers
+    choose their format by it. Missing folders are made. What killed processes have left in the folder is
+    removed before its first file is written, see `remove_leftovers`.
 
     Raises:
         OSError: when the disk is full or the file cannot be made; names ``path``, and the disk and what is
@@ -46,13 +46,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         'case,dice'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if (folder := path.parent.resolve()) not in _seen:
-        _seen.add(folder)
-        remove_leftovers(folder)
     mark = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
     beside = path.with_name(f".partial-{mark}-{path.name[-40:]}")  # names may have 255 bytes
     try:
+        _open_folder(path.parent)
         yield beside
         with open(beside, "r+b") as file:
             os.fsync(file.fileno())
@@ -60,9 +57,17 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     except Exception as error:
         if (named := _named(error, path, beside)) is None:
             raise
-        raise named from error
+        raise named from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _open_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder := folder.resolve()) not in _seen:
+        _seen.add(folder)
+        remove_leftovers(folder)
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
@@ -108,19 +113,20 @@ def _is_running(process: int) -> bool:
 
 
 def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
-    """The error as one of ``path``, if it was the disk's or of the file beside."""
+    """Return the error as one of ``path``, if it was the disk's or of the file beside."""
     cause = _no_space(error, beside)
     if cause is not None:
         disk, free = _disk(path.parent)
-        text = f"cannot write {path}: {os.strerror(cause)} ({free / 2**20:.1f} MB are free on the disk {disk})"
-        return OSError(cause, text)
-    if isinstance(error, OSError) and error.errno and error.filename in (str(beside), beside):
+        left = f"{free / 2**20:.1f} MB are free on the disk {disk}"
+        return OSError(cause, f"cannot write {path}: {os.strerror(cause)} ({left})")
+    ours = (None, *(name for file in (beside, path.parent) for name in (file, str(file))))
+    if isinstance(error, OSError) and error.errno and error.filename in ours:
         return OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno)}")
     return None
 
 
 def _no_space(error: BaseException | None, beside: Path) -> int | None:
-    """The number of the disk's error behind another; torch.save hides it behind one of its own."""
+    """Return the number of the disk's error behind another: torch.save hides it behind its own."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
             return error.errno
@@ -137,7 +143,7 @@ def _no_space(error: BaseException | None, beside: Path) -> int | None:
 
 
 def _disk(folder: Path) -> tuple[Path, int]:
-    """The mount point that a folder is on, and the bytes that are free there."""
+    """Return the mount point that a folder is on, and the bytes that are free there."""
     mount = folder.resolve()
     while not os.path.ismount(mount):
         mount = mount.parent

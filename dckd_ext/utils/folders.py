@@ -73,7 +73,7 @@ def claim_folder(folder: str | os.PathLike[str]) -> None:
                 _give_back(folder)
             if isinstance(error, FolderInUseError):
                 raise
-            raise OSError(error.errno, f"cannot write to the folder {folder}: {error.strerror}") from error
+            raise OSError(error.errno, f"cannot write to the folder {folder}: {error.strerror}") from None
         remove_leftovers(folder)
 
 
@@ -130,6 +130,6 @@ def _refusal(folder: Path) -> str:
     try:
         holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         who = "process {process} on {machine}, since {since}: {command}".format(**holder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written yet, or by something else
+    except (OSError, ValueError, KeyError, TypeError):  # not written yet, or by something else
         who = "another process"
     return f"{folder} is in use by {who}. Wait for its end, or name another folder"

@@ -1,3 +1,5 @@
+import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,26 @@ def test_select_is_checked():
         WeightsWriter(torch.nn.Linear(1, 1), "model.pt", select="first")
     with pytest.raises(ValueError, match="needs the evaluator"):
         WeightsWriter(torch.nn.Linear(1, 1), "model.pt", select="best")
+
+
+def test_weights_that_do_not_fit_on_the_disk_cost_no_others(tmp_path: Path, monkeypatch):
+    """The disk fills up while the old weights are kept aside, then while the new ones are written."""
+    (tmp_path / "model.pt").write_bytes(b"precious")
+    network = torch.nn.Linear(2, 2)
+
+    def full(*paths):
+        Path(paths[-1]).write_bytes(b"prec")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(OSError, match=r"cannot write .*previous/model_\d+-\d+\.pt: No space left"):
+        trainer(network, WeightsWriter(network, str(tmp_path / "model.pt"))).run()
+    assert (tmp_path / "model.pt").read_bytes() == b"precious"
+    assert list((tmp_path / "previous").iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"cannot write .*/model\.pt: No space left"):
+        trainer(network, WeightsWriter(network, str(tmp_path / "model.pt"))).run()
+    assert (tmp_path / "model.pt").read_bytes() == b"precious"
+    (kept,) = (tmp_path / "previous").iterdir()
+    assert kept.read_bytes() == b"precious"

@@ -61,7 +61,8 @@ def test_a_second_process_is_told_who_has_the_folder(tmp_path: Path):
         with pytest.raises(FolderInUseError) as caught, claimed(folder):
             pass
         text = str(caught.value)
-        assert text.startswith(f"{folder} is in use by process {process.pid} on {os.uname().nodename}, since 2")
+        who = f"process {process.pid} on {os.uname().nodename}"
+        assert text.startswith(f"{folder} is in use by {who}, since 2")
         assert f": -c {folder}. Wait" in text
     with claimed(folder):
         pass
