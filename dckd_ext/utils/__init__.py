@@ -1,6 +1,6 @@
 """What has no room of its own: whole files, folders of one run, tables, texts of errors."""
 
-from dckd_ext.utils.errors import listed, root_cause
+from dckd_ext.utils.errors import first_line, root_cause
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import FolderInUseError, claim_folder, claimed, release_folder
 from dckd_ext.utils.tables import read_table, write_table
@@ -9,7 +9,7 @@ __all__ = [
     "FolderInUseError",
     "claim_folder",
     "claimed",
-    "listed",
+    "first_line",
     "read_table",
     "release_folder",
     "root_cause",
