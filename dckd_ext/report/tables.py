@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dckd_ext.report.bootstrap import Estimate, bootstrap_mean
+from dckd_ext.report.bootstrap import bootstrap_mean, bootstrap_seeds_and_cases
 from dckd_ext.report.runs import Run
 
-__all__ = ["Comparison", "Table", "cost_table", "difference_table", "lesion_table", "score_table"]
+__all__ = [
+    "Comparison",
+    "Table",
+    "cost_table",
+    "difference_table",
+    "hardware",
+    "lesion_table",
+    "score_cells",
+    "score_table",
+]
 
 Table = list[list[str]]
 _UNKNOWN = "-"
@@ -32,7 +41,29 @@ def score_table(runs: Sequence[Run]) -> Table:
     """Mean scores with intervals: Dice of each class and their mean, HD95 in mm."""
     columns = _score_columns(runs[0])
     head = ["run", *columns.values()]
-    return [head, *([run.name, *_estimates(run.scores, columns)] for run in runs)]
+    return [head, *([run.name, *score_cells(run.scores, columns)] for run in runs)]
+
+
+def score_cells(scores: Mapping[str, np.ndarray], columns: Iterable[str], sign: str = "") -> list[str]:
+    """Write the mean and the interval of each column, Dice with four digits, mm with two.
+
+    Args:
+        scores: by column, shape (cases,), or (seeds, cases) for an interval over both.
+        columns: those to write.
+        sign: "+" for differences.
+    """
+    cells = []
+    for name in columns:
+        bootstrap = bootstrap_mean if scores[name].ndim == 1 else bootstrap_seeds_and_cases
+        digits = 4 if name.startswith("dice_") else 2
+        mean, low, high = (f"{number:{sign}.{digits}f}" for number in bootstrap(scores[name]))
+        cells.append(f"{mean} [{low}, {high}]")
+    return cells
+
+
+def hardware(record: Mapping[str, Any]) -> str:
+    """Say what a run was trained on, from the device and the threads of its record."""
+    return f"{record['device']}, {record['threads']} threads"
 
 
 def lesion_table(runs: Sequence[Run]) -> Table:
@@ -89,18 +120,8 @@ def _difference_row(comparison: Comparison, columns: Sequence[str]) -> list[str]
     one, other = comparison.one.scores, comparison.other.scores
     changes = {name: one[name] - other[name] for name in columns}
     better = int((changes["dice_mean"] > 0).sum())
-    cells = _estimates(changes, columns, sign="+")
+    cells = score_cells(changes, columns, sign="+")
     return [comparison.name, *cells, f"{better} of {len(comparison.one.cases)}"]
-
-
-def _estimates(scores: Mapping[str, np.ndarray], columns: Iterable[str], sign: str = "") -> list[str]:
-    return [_estimate(name, bootstrap_mean(scores[name]), sign) for name in columns]
-
-
-def _estimate(column: str, estimate: Estimate, sign: str) -> str:
-    digits = 4 if column.startswith("dice_") else 2
-    mean, low, high = (f"{number:{sign}.{digits}f}" for number in estimate)
-    return f"{mean} [{low}, {high}]"
 
 
 def _cost_row(run: Run) -> list[str]:
@@ -112,7 +133,7 @@ def _cost_row(run: Run) -> list[str]:
         f"{np.median(run.scores['seconds']):.2f}",
         str(record.get("steps", _UNKNOWN)),
         _UNKNOWN if seconds is None else _duration(seconds),
-        f"{record['device']}, {record['threads']} threads" if record else _UNKNOWN,
+        hardware(record) if record else _UNKNOWN,
     ]
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dckd_ext.report.bootstrap import Estimate, bootstrap_seeds_and_cases
 from dckd_ext.report.curves import read_curves
 from dckd_ext.report.page import markdown_table
 from dckd_ext.report.runs import read_run
-from dckd_ext.report.tables import Table
+from dckd_ext.report.tables import Table, hardware, score_cells
 from dckd_ext.study.runner import TABLE
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.tables import read_table, write_table
@@ -148,8 +147,7 @@ def _score_table(arms: Mapping[str, Scores]) -> Table:
     head = ["arm", "seeds", "Dice mean", *(f"Dice {name}" for name in classes if len(classes) > 1)]
     rows = []
     for arm, found in arms.items():
-        cells = [_cell(bootstrap_seeds_and_cases(found.columns[column]), column) for column in columns]
-        rows.append([arm, str(len(found.seeds)), *cells])
+        rows.append([arm, str(len(found.seeds)), *score_cells(found.columns, columns)])
     return [[*head, "HD95 mean, mm"], *rows]
 
 
@@ -164,15 +162,13 @@ def _difference_row(arm: str, base: str, arms: Mapping[str, Scores]) -> list[str
     if one.cases != other.cases:
         raise ValueError(f"{arm} and {base} were not scored on the same cases")
     seeds = [seed for seed in one.seeds if seed in other.seeds]
-    cells, better = [], 0
-    for column in ("dice_mean", "hd95_mean"):
-        of_one, of_other = (
-            found.columns[column][[found.seeds.index(seed) for seed in seeds]] for found in (one, other)
-        )
-        cells.append(_cell(bootstrap_seeds_and_cases(of_one - of_other), column, "+"))
-        if column == "dice_mean":
-            better = int((of_one.mean(1) > of_other.mean(1)).sum())
-    return [f"{arm} - {base}", *cells, f"{better} of {len(seeds)}"]
+    changes = {
+        column: one.columns[column][[one.seeds.index(seed) for seed in seeds]]
+        - other.columns[column][[other.seeds.index(seed) for seed in seeds]]
+        for column in ("dice_mean", "hd95_mean")
+    }
+    better = int((changes["dice_mean"].mean(1) > 0).sum())
+    return [f"{arm} - {base}", *score_cells(changes, changes, "+"), f"{better} of {len(seeds)}"]
 
 
 def _seed_table(arms: Mapping[str, Scores]) -> Table:
@@ -204,13 +200,7 @@ def _cost_row(arm: str, found: Scores) -> list[str]:
     row = found.rows[0]
     times = [f"{1000 * found.mean(name):.0f}" for name in ("step_seconds", "loader_seconds")]
     rest = [f"{found.mean(name):.0f}" for name in ("peak_mb", "train_seconds")]
-    return [arm, row["steps"], *times, *rest, f"{row['device']}, {row['threads']} threads"]
-
-
-def _cell(estimate: Estimate, column: str, sign: str = "") -> str:
-    digits = 4 if column.startswith("dice") else 2
-    mean, low, high = (f"{number:{sign}.{digits}f}" for number in estimate)
-    return f"{mean} [{low}, {high}]"
+    return [arm, row["steps"], *times, *rest, hardware(row)]
 
 
 def _curves(out: Path) -> list[dict[str, str]]:
