@@ -3,7 +3,7 @@
 Importing the package is cheap: a room, and torch and monai with it, is loaded when it is used first. Bundles
 name their parts by full import path (``dckd_ext.networks.HRNet3D``).
 
-Example:
+Examples:
     >>> import dckd_ext
     >>> dckd_ext.losses.RankingLoss.__name__
     'RankingLoss'

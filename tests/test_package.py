@@ -48,12 +48,19 @@ def test_names_of_a_room_load_when_they_are_used():
 def test_every_module_says_what_is_public(name: str):
     module = import_module(name)
     assert sorted(set(module.__all__)) == sorted(module.__all__)
+    assert "Example:" not in inspect.getsource(module).split(), "the API reference takes 'Examples:'"
     for public in module.__all__:
         item = getattr(module, public)
         if inspect.isfunction(item) or inspect.isclass(item):
             # a class without its own takes that of its base, and a dataclass its signature
             own = vars(item).get("__doc__") if inspect.isclass(item) else item.__doc__
             assert (own or "").partition("(")[0] not in ("", public), f"{name}.{public} has no docstring"
+
+
+@pytest.mark.parametrize("room", dckd_ext.__all__)
+def test_no_public_name_hides_a_module(room: str):
+    names = import_module(f"dckd_ext.{room}").__all__
+    assert not [name for name in names if f"dckd_ext.{room}.{name}" in MODULES]
 
 
 def test_an_unknown_room_is_an_attribute_error():

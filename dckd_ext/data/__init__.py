@@ -1,6 +1,6 @@
 """Case lists: folders of the Medical Segmentation Decathlon and of TDSC-ABUS, and surveys of them."""
 
-from dckd_ext.data.case_list import case_list
+from dckd_ext.data.folders import case_list
 from dckd_ext.data.msd import download_msd, image_files, msd_datalist
 from dckd_ext.data.tdsc import ABUS_MAX_EXTENT, ABUS_SPACING, tdsc_datalist
 

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 
-from dckd_ext.data.case_list import folder_layout
+from dckd_ext.data.folders import folder_layout
 from dckd_ext.data.msd import Case, msd_cases
 from dckd_ext.data.tdsc import ABUS_MAX_EXTENT, LesionBox, find_files, read_boxes, read_kinds, tdsc_sections
 from dckd_ext.metrics.scores import bounding_box

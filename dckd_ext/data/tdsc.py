@@ -16,10 +16,10 @@ from dckd_ext.data.msd import Case
 __all__ = ["ABUS_MAX_EXTENT", "ABUS_SPACING", "TDSC_SECTIONS", "tdsc_datalist", "tdsc_sections"]
 
 TDSC_SECTIONS = {"training": "Train", "validation": "Validation", "test": "Test"}
-# Lateral, depth, sweep, as the files are stored. Spacing: of the set, whose headers hold ones instead.
-ABUS_SPACING = (0.2, 0.073, 0.475674)  # mm
-# About 170 x 45 x 150 mm are usual; exchanged axes or another spacing soon exceed these (our decision).
-ABUS_MAX_EXTENT = (200.0, 60.0, 250.0)  # mm
+ABUS_SPACING = (0.2, 0.073, 0.475674)
+"""Spacing of the open ABUS set (lateral, depth, sweep: as stored), whose headers hold ones instead; mm."""
+ABUS_MAX_EXTENT = (200.0, 60.0, 250.0)
+"""Largest extents, mm (ours): about 170 x 45 x 150 are usual; exchanged axes soon exceed these."""
 
 _FILE = re.compile(r"(DATA|MASK)_(\d+)\.(nrrd|nii|nii\.gz)")
 

@@ -28,7 +28,7 @@ def dead_links(text: str, path: str, files: Container[str]) -> Iterator[str]:
         path: of the text, such as "docs/README.md".
         files: paths that there are.
 
-    Example:
+    Examples:
         >>> list(dead_links("[data](data_license.txt), [results](../../results.md)", "docs/README.md",
         ...                 {"docs/data_license.txt"}))
         ['../../results.md']
@@ -42,7 +42,7 @@ def dead_links(text: str, path: str, files: Container[str]) -> Iterator[str]:
 def moved_links(text: str, folder: str) -> str:
     """Return a text from ``folder`` with its relative links as they read one level above all folders.
 
-    Example:
+    Examples:
         >>> moved_links("![curve](curve.png), [license](../LICENSE), [top](#top)", "docs")
         '![curve](docs/curve.png), [license](LICENSE), [top](#top)'
     """

@@ -24,7 +24,7 @@ def violations(bundle: str | PathLike[str]) -> list[str]:
 
     The bundle's config is run: check bundles that you trust.
 
-    Example:
+    Examples:
         >>> violations("bundles/hippocampus_unet_student_segmentation")
         []
 

@@ -31,7 +31,7 @@ class AutocastInferer(Inferer):
     Raises:
         ValueError: when the dtype is none of these, or (on a call) when it is float16 on a CPU.
 
-    Example:
+    Examples:
         >>> from monai.inferers import SimpleInferer
         >>> inferer = AutocastInferer(SimpleInferer(), "bfloat16")
         >>> inferer(torch.rand(1, 1, 4, 4, 4), torch.nn.Conv3d(1, 2, 1)).dtype

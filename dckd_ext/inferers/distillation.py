@@ -19,7 +19,7 @@ __all__ = ["DistillationInferer", "DistillationOutput", "run_tapped"]
 class DistillationOutput(NamedTuple):
     """What a distillation loss may compare.
 
-    Args:
+    Attributes:
         logits: the student's, ``BCDHW``.
         teacher_logits: the teacher's, ``BCDHW``, without gradient.
         features: the student's tapped map, ``BCDHW``, or None without a tap.

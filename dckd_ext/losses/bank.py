@@ -13,7 +13,7 @@ __all__ = ["ReferenceBank", "References"]
 class References(NamedTuple):
     """Teacher vectors that anchors are compared with, one a row.
 
-    Args:
+    Attributes:
         features: unit vectors, float32, ``(Q, C)``, without gradient.
         classes: class of each row, int64, ``(Q,)``.
         case_ids: case that each row comes from, int64, ``(Q,)``.

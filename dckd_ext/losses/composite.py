@@ -83,7 +83,7 @@ class DistillationLoss(nn.Module):
     Raises:
         ValueError: when there is no term, or a term takes pairs and there is no sampler.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.losses import DiceCELoss
         >>> loss = DistillationLoss({"segmentation": Term(DiceCELoss(to_onehot_y=True, softmax=True))})

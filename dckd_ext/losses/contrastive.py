@@ -60,7 +60,7 @@ class DecoupledContrastiveLoss(nn.Module):
     Raises:
         ValueError: when the temperature is not positive, or the mode is none of these.
 
-    Example:
+    Examples:
         >>> a = torch.eye(2)
         >>> classes, cases, yes = torch.arange(2), torch.zeros(2).long(), torch.ones(2).bool()
         >>> pairs = Pairs(a, classes, cases, a, yes, References(a, classes, cases, yes, ~yes))

@@ -37,7 +37,7 @@ class CWDLoss(nn.Module):
     Raises:
         ValueError: when the temperature is not positive, or only one number of channels is given.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.rand(1, 3, 4, 4, 4)
         >>> CWDLoss()(logits, logits + torch.rand(1, 3, 1, 1, 1)).abs() < 1e-5

@@ -22,7 +22,7 @@ class LogitsDistillationLoss(nn.Module):
     Raises:
         ValueError: when the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.rand(1, 2, 4, 4, 4)
         >>> LogitsDistillationLoss()(logits, logits)

@@ -14,7 +14,7 @@ __all__ = ["Pairs"]
 class Pairs(NamedTuple):
     """Anchors of the student and references of the teacher; all vectors are float32 of unit length.
 
-    Args:
+    Attributes:
         anchors: projected student vectors with gradient, ``(A, C)``.
         anchor_classes: true class of each anchor, int64, ``(A,)``.
         anchor_cases: case of each anchor, int64, ``(A,)``.

@@ -59,7 +59,7 @@ def froc_curve(lesions: Sequence[float], false_positives: Sequence[float], volum
     Returns:
         The curve, or None when there are no lesions.
 
-    Example:
+    Examples:
         >>> curve = froc_curve([0.9, 0.4, 0.0], [0.5, 0.3], volumes=2)
         >>> curve.false_positives.tolist(), curve.at(0.5)
         ([1.0, 0.5, 0.5, 0.0, 0.0], 0.6666666666666666)

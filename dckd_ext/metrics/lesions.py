@@ -110,7 +110,7 @@ def score_lesions(
     Raises:
         ValueError: when shapes differ, or the probabilities are not uint8.
 
-    Example:
+    Examples:
         >>> label = np.zeros((8, 8, 8), np.uint8)
         >>> label[1:3, 1:3, 1:3] = 1
         >>> prediction = np.roll(label, 1, axis=0)

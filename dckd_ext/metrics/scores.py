@@ -88,7 +88,7 @@ def binary_hd95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float
         true: ``(H, W, D)``.
         spacing: voxel edges in mm.
 
-    Example:
+    Examples:
         >>> true = np.zeros((9, 9, 9), bool)
         >>> true[2, 2, 2] = True
         >>> binary_hd95(np.roll(true, 3, axis=0), true, (0.5, 1, 1))

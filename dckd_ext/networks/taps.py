@@ -26,7 +26,7 @@ class Tap:
     Names are those of the network inside (Distributed)DataParallel and `Teacher`. Forward hooks by module
     path after torchdistill; the rest is ours.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from dckd_ext.networks import HRNet3D
         >>> network = HRNet3D(1, 3, channels=2, blocks=1)

@@ -80,7 +80,7 @@ def write_phantoms(
         ValueError: for arguments out of range.
         FileExistsError: when ``out`` holds something else.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> size = {"shape": (32, 32, 24), "spacing": (1.2, 1.0, 1.8)}
         >>> folder = write_phantoms(tempfile.mkdtemp(), count=2, layout="msd", **size)

@@ -104,7 +104,7 @@ def make_phantom(
     Raises:
         ValueError: for arguments out of range, or lesions that do not all fit in.
 
-    Example:
+    Examples:
         >>> phantom = make_phantom(seed=1, shape=(48, 48, 32), spacing=(0.8, 0.67, 1.35))
         >>> phantom.image.shape, phantom.image.dtype, len(phantom.lesions)
         ((48, 48, 32), dtype('uint8'), 1)

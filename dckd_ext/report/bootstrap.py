@@ -35,7 +35,7 @@ def bootstrap_mean(
     Raises:
         ValueError: when there are no values.
 
-    Example:
+    Examples:
         >>> bootstrap_mean([1.0, 1.0, 1.0])
         Estimate(mean=1.0, low=1.0, high=1.0)
     """
@@ -64,7 +64,7 @@ def bootstrap_seeds_and_cases(
     Raises:
         ValueError: when there are no values, or they are no table.
 
-    Example:
+    Examples:
         >>> bootstrap_seeds_and_cases(np.ones((2, 3)))
         Estimate(mean=1.0, low=1.0, high=1.0)
     """

@@ -61,7 +61,7 @@ def draw_case(
     """Draw one case: a row a plane, a column each for image, truth and the masks of the runs.
 
     Args:
-        case: its name and files, of `dckd_ext.data.case_list.all_cases`.
+        case: its name and files, of `dckd_ext.data.folders.all_cases`.
         what: why it is shown.
         runs: with masks of it.
         planes: one set of `PLANES`.

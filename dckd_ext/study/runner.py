@@ -18,7 +18,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from dckd_ext.data.case_list import case_list, folder_layout
+from dckd_ext.data.folders import case_list, folder_layout
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
 from dckd_ext.utils.files import written_whole

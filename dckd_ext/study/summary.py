@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dckd_ext.report.curves import read_curves
-from dckd_ext.report.page import markdown_table
+from dckd_ext.report.render import markdown_table
 from dckd_ext.report.runs import read_run
 from dckd_ext.report.tables import Table, hardware, score_cells
 from dckd_ext.study.runner import TABLE

@@ -89,7 +89,7 @@ def count_not_finite(image: torch.Tensor) -> int:
 def values_outside(label: torch.Tensor, num_classes: int) -> list[float]:
     """Return the values, sorted, that are not whole numbers in ``[0, num_classes)``; NaN comes last.
 
-    Example:
+    Examples:
         >>> values_outside(torch.tensor([0, 1, 255, 1], dtype=torch.uint8), num_classes=2)
         [255]
     """

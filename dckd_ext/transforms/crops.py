@@ -29,7 +29,7 @@ class CropClassesd(MapTransform):
         output: key of the map, uint8, ``1HWD``.
         size: edge of the local mean, voxels.
 
-    Example:
+    Examples:
         >>> image, label = torch.zeros(1, 8, 8, 8), torch.zeros(1, 8, 8, 8)
         >>> label[0, 2, 2, 2] = 1
         >>> classes = CropClassesd(size=1)({"image": image, "label": label})["crop_classes"]

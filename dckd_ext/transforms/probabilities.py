@@ -31,7 +31,7 @@ class ForegroundProbabilityd(MapTransform):
         ValueError: when there are fewer than two channels or they are no floating-point numbers, as after
             ``AsDiscreted``.
 
-    Example:
+    Examples:
         >>> data = {"pred": torch.tensor([0.0, 0.0]).view(2, 1, 1, 1)}
         >>> int(ForegroundProbabilityd("pred")(data)["probability"])
         128

@@ -49,7 +49,7 @@ class ReadVolumed(LoadImaged):
         ValueError: when a file cannot be read to its end, is no 3D volume (NRRD), states no spacing, or is
             larger than ``max_extent``.
 
-    Example:
+    Examples:
         >>> read = ReadVolumed(["image", "label"], placeholder_spacing=[0.2, 0.073, 0.475674], dtype=None)
     """
 
@@ -174,7 +174,7 @@ def extent_problem(shape: Sequence[int], spacing: Sequence[float], max_extent: S
         spacing: mm an axis.
         max_extent: mm an axis.
 
-    Example:
+    Examples:
         >>> extent_problem((865, 682, 354), (0.2, 0.073, 0.475674), (200, 60, 250))
     """
     extent = [size * edge for size, edge in zip(shape[:3], spacing, strict=False)]

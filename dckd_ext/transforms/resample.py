@@ -49,7 +49,7 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
     has the rule too, with a Gaussian integrated over each voxel.  Resampling
     by chunks is a decision of this project.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.data import MetaTensor
         >>> affine = torch.diag(torch.tensor([0.2, 0.1, 0.5, 1]))

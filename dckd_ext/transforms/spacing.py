@@ -18,7 +18,7 @@ class SpacingVolumed(Spacingd):
     has none. Such entries are kept from MONAI, and returned as they were. Results are those of ``Spacingd``,
     the inverse included.
 
-    Example:
+    Examples:
         >>> resample = SpacingVolumed(["image", "label"], [1.0, 1.0, 1.0], mode=["bilinear", "nearest"])
     """
 

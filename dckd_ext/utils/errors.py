@@ -8,7 +8,7 @@ __all__ = ["first_line", "root_cause"]
 def root_cause(error: BaseException) -> BaseException:
     """Return the first error of a chain: MONAI wraps what happens in a config or a transform, often twice.
 
-    Example:
+    Examples:
         >>> outer = RuntimeError("in a config")
         >>> outer.__cause__ = ValueError("no such key")
         >>> root_cause(outer)
@@ -22,7 +22,7 @@ def root_cause(error: BaseException) -> BaseException:
 def first_line(error: BaseException) -> str:
     """Say in one line what the root cause of an error is: its type and the first line of its text.
 
-    Example:
+    Examples:
         >>> first_line(KeyError("spacing"))
         "KeyError: 'spacing'"
     """

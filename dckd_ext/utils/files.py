@@ -37,7 +37,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: when the disk is full or the file cannot be made; names ``path``, and the disk and what is
             free on it.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "scores.csv"
         >>> with written_whole(target) as beside:

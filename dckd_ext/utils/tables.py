@@ -15,7 +15,7 @@ __all__ = ["read_table", "write_table"]
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     r"""Write these columns of the rows, under their names; what a row lacks is an empty cell.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "scores.csv"
         >>> write_table(file, ["case", "dice"], [{"case": "a", "dice": 0.9, "label": "a.nii"}, {"case": "b"}])

@@ -23,7 +23,7 @@ class ATLoss(nn.Module):
     the mean over the N cells as in their code, where a weight of 1000 makes up for it (classification). Q has
     one channel, so no projector is needed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> features = torch.rand(1, 4, 6, 6, 6)
         >>> ATLoss()(features, 2 * features)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from dckd_ext.data.case_list import all_cases
+from dckd_ext.data.folders import all_cases
 from dckd_ext.report.runs import Run
 from dckd_ext.report.tables import Comparison, Table, cost_table, difference_table, lesion_table, score_table
 
