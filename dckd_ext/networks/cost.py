@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn as nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["count_macs", "count_parameters", "dry_run"]
-
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *_TRANSPOSED)
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -21,28 +21,18 @@ def count_parameters(network: nn.Module) -> int:
 def count_macs(network: nn.Module, roi_size: Sequence[int], in_channels: int = 1) -> int:
     """Count the multiply-adds of one forward pass on one image.
 
-    Counts what convolution, transposed convolution and linear modules do, without biases; norms,
-    activations, upsampling and bare matrix products are left out.
+    Counts convolutions, transposed convolutions, linear layers, matrix products and attention, as
+    `torch.utils.flop_counter.FlopCounterMode` does at two operations each. Biases, norms, activations,
+    interpolation and recurrent layers are left out.
 
     Args:
         network: its modes (train or eval) stay as they are.
         roi_size: size of the image in voxels.
         in_channels: channels of the image.
     """
-    macs: list[int] = []
-
-    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        macs.append(_macs(module, inputs[0], output))
-
-    hooks = [
-        module.register_forward_hook(count) for module in network.modules() if isinstance(module, _COUNTED)
-    ]
-    try:
+    with _attention_as_matrix_products(), FlopCounterMode(display=False) as counter:
         dry_run(network, roi_size, in_channels)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return sum(macs)
+    return int(counter.get_total_flops()) // 2
 
 
 def dry_run(network: nn.Module, roi_size: Sequence[int], in_channels: int = 1) -> object:
@@ -65,10 +55,13 @@ def dry_run(network: nn.Module, roi_size: Sequence[int], in_channels: int = 1) -
             module.training = True
 
 
-def _macs(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
-    """Each weight is used once per position of the output, or of the input if transposed."""
-    weight = module.get_parameter("weight")
-    if isinstance(module, nn.Linear):
-        return weight.numel() * (y.numel() // module.out_features)
-    positions = x[:, 0] if isinstance(module, _TRANSPOSED) else y[:, 0]
-    return weight.numel() * positions.numel()
+@contextmanager
+def _attention_as_matrix_products() -> Iterator[None]:
+    """Keep torch from its fused kernels for attention: the counter takes those of CPUs for nothing."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
