@@ -4,19 +4,18 @@
 #   teacher    train the teacher on four fifths of them, at 1 mm, and score it on the others
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?data or teacher} bundle=$PWD/bundles/abus_teacher_segmentation out=$PWD/runs/abus_teacher
-coarse=(--dataset_dir "$PWD/runs/abus_data" --spacing "[1.0,1.0,1.0]" --patch_size "[32,32,32]")
+step=${1:?data or teacher} bundle=$PWD/bundles/abus_teacher_segmentation out=$PWD/runs
+data=(--dataset_dir "$out/abus_data" --spacing "[1.0,1.0,1.0]" --patch_size "[32,32,32]")
+training=(--epochs 10 --val_interval 5 --autocast bfloat16 --resume true) scoring=(--split 0)
+source demo/functions.sh
 
 case $step in
 data)
     dckd phantom --count 200 --out runs/abus_data --layout msd --seed 1 --lesion_ml 0.5,6
     ;;
 teacher)
-    python -m monai.bundle run training --config_file "$bundle/configs/train.yaml" --bundle_root "$bundle" "${coarse[@]}" \
-        --epochs 10 --val_interval 5 --autocast bfloat16 --checkpoint "$out/model.pt" --output_dir "$out" --resume true
-    python -m monai.bundle run evaluating \
-        --config_file "['$bundle/configs/inference.yaml','$bundle/configs/evaluate.yaml']" --bundle_root "$bundle" "${coarse[@]}" \
-        --split 0 --checkpoint "$out/model.pt" --output_dir "$out"
+    train abus_teacher "$bundle"
+    evaluate abus_teacher "$bundle"
     ;;
 *) echo "unknown step $step: expected data or teacher" >&2 && exit 2 ;;
 esac
