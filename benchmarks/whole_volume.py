@@ -39,7 +39,7 @@ STEP_OF = {
     "NormalizeIntensityd": "normalise",
     "AsDiscreted": "back",
     "Invertd": "back",
-    "SaveImaged": "write",
+    "SaveMaskd": "write",
 }
 
 

@@ -52,13 +52,13 @@ def make_msd(folder: Path, cases: int = 6, shape: tuple[int, int, int] = (34, 22
     (folder / "dataset.json").write_text(json.dumps({"name": "Toy", "training": entries}))
     names = [f"hippocampus_{number:03d}" for number in range(cases)]
     folds = [names[fold::5] for fold in range(5)]
-    (folder / "splits.json").write_text(json.dumps({"folds": folds, "test": ["hippocampus_999"]}))
+    (folder / "splits.json").write_text(json.dumps({"folds": folds, "test": []}))
     return folder
 
 
 @pytest.fixture(scope="session")
 def msd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six small cases with two classes; their splits.json has five folds and one absent test case."""
+    """Six small cases with two classes; their splits.json has five folds."""
     return make_msd(tmp_path_factory.mktemp("data") / "Task04_Hippocampus")
 
 

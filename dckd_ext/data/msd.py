@@ -1,17 +1,18 @@
-"""Data lists of a folder in the layout of the Medical Segmentation Decathlon (MSD), and its splits."""
+"""Data lists of a folder in the layout of the Medical Segmentation Decathlon (MSD)."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dckd_ext.utils.files import written_whole
+from dckd_ext.data.naming import case_names
+from dckd_ext.data.splits import draw_split, read_split, section_names
+from dckd_ext.utils.errors import listed
 
 __all__ = ["download_msd", "image_files", "msd_datalist"]
 
@@ -55,27 +56,35 @@ def msd_datalist(
 
     Raises:
         FileNotFoundError: when the folder has no ``dataset.json``.
-        ValueError: for an unknown fold or section, an empty section, or training and validation cases that
-            the folder lacks. Missing test cases are counted and skipped.
+        ValueError: for an unknown fold or section, an empty section, cases of it that the folder lacks, a
+            split file that is not of this form or has a case in two places, or two images that no name tells
+            apart.
     """
     cases = msd_cases(Path(dataset_dir))
-    split = _read_split(Path(split_file), list(cases), seed)
-    names = _section_names(split, section, fold, held_out, split_file)
-    missing = [name for name in names if name not in cases]
-    if missing and str(section) not in ("test", "all"):
+    if not Path(split_file).is_file():
+        rule = draw_split(split_file, list(cases), seed)
+        _logger.warning("there was no split file %s: made and saved one (%s)", split_file, rule)
+    split = read_split(split_file)
+    names = section_names(split, section, fold, held_out, split_file)
+    if missing := [name for name in names if name not in cases]:
         raise ValueError(
             f"{len(missing)} of the {len(names)} cases that {split_file} lists for {section} are not in "
-            f"{dataset_dir}, the first is {missing[0]}. For data of your own give --split_file a new path: "
+            f"{dataset_dir}: {listed(missing)}. For data of your own give --split_file a new path: "
             "a split is then made and saved there"
         )
-    if missing:
-        _logger.warning(
-            "%s: %d of %d cases are not in %s, skipped", section, len(missing), len(names), dataset_dir
-        )
-    found = [cases[name] for name in names if name in cases][:limit]
-    if not found:
-        raise ValueError(f"no case of {section} (as listed in {split_file}) is in {dataset_dir}")
-    return found
+    if not names:
+        raise ValueError(f"{split_file} lists no case for {section}")
+    if section == "training":  # once is enough
+        _warn_of_the_rest(split, list(cases), split_file)
+    return [cases[name] for name in names][:limit]
+
+
+def _warn_of_the_rest(split: Mapping[str, Any], cases: Sequence[str], file: str) -> None:
+    """Say which cases of the folder the split has nowhere."""
+    placed = {name for names in [*split["folds"], split["test"]] for name in names}
+    if rest := [name for name in cases if name not in placed]:
+        share = f"{len(rest)} of {len(cases)}"
+        _logger.warning("%s cases are not used, since %s lists them nowhere: %s", share, file, listed(rest))
 
 
 def msd_cases(folder: Path) -> dict[str, Case]:
@@ -92,70 +101,21 @@ def msd_cases(folder: Path) -> dict[str, Case]:
             f"Segmentation Decathlon (dataset.json, imagesTr, labelsTr). {DOWNLOAD_HINT}"
         )
     try:
-        entries = json.loads(index.read_text())["training"]
-        named = {_case_name(entry["image"]): (entry["image"], entry["label"]) for entry in entries}
+        entries = json.loads(index.read_text(encoding="utf-8"))["training"]
+        files = [(Path(entry["image"]), Path(entry["label"])) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{index}: expected {{"training": [{{"image": path, "label": path}}, ...]}}, '
             f"found {type(error).__name__}: {error}"
         ) from error
+    try:
+        names = case_names([image for image, _ in files])
+    except ValueError as error:
+        raise ValueError(f"{index}: {error}") from error
     return {
-        name: {
-            "image": str(folder / image),
-            "label": str(folder / label),
-            "case": name,
-            "case_id": number,
-        }
-        for number, (name, (image, label)) in enumerate(sorted(named.items()))
+        name: {"image": str(folder / image), "label": str(folder / label), "case": name, "case_id": number}
+        for number, (name, (image, label)) in enumerate(sorted(zip(names, files, strict=True)))
     }
-
-
-def _case_name(path: str | Path) -> str:
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii").removesuffix(".nrrd")
-
-
-def _read_split(path: Path, names: list[str], seed: int) -> dict[str, Any]:
-    if path.is_file():
-        split = json.loads(path.read_text())
-        if not isinstance(split.get("folds"), list):
-            raise ValueError(
-                f"{path}: expected the key 'folds' with a list of lists of case names, found {sorted(split)}"
-            )
-        return split
-    shuffled = random.Random(seed).sample(names, len(names))
-    rule = f"five folds drawn at random with seed {seed}"
-    split = {"comment": rule, "folds": [sorted(shuffled[fold::5]) for fold in range(5)], "test": []}
-    with written_whole(path) as beside:
-        beside.write_text(json.dumps(split, indent=4))
-    _logger.warning("there was no split file %s: made and saved one (%s)", path, rule)
-    return split
-
-
-def _section_names(
-    split: dict, section: str | int, fold: int, held_out: Sequence[int], file: str
-) -> list[str]:
-    folds: list[list[str]] = split["folds"]
-    for number in (fold, *held_out):
-        _check_fold(number, len(folds), file)
-    if section == "training":
-        return [
-            name for number, names in enumerate(folds) if number not in (fold, *held_out) for name in names
-        ]
-    if section == "validation":
-        return folds[fold]
-    if section == "test":
-        return split.get("test", [])
-    if section == "all":
-        return [name for names in folds for name in names] + split.get("test", [])
-    _check_fold(section, len(folds), file)
-    return folds[int(section)]
-
-
-def _check_fold(number: str | int, count: int, file: str) -> None:
-    if str(number) not in map(str, range(count)):
-        raise ValueError(
-            f"unknown fold or section {number!r}: {file} has the folds 0 to {count - 1}, and test and all"
-        )
 
 
 def download_msd(dataset_dir: str, task: str) -> None:
@@ -185,18 +145,20 @@ def download_msd(dataset_dir: str, task: str) -> None:
 
 
 def image_files(dataset_dir: str) -> list[dict[str, str]]:
-    """List a folder's NIfTI and NRRD files (subfolders are left out), or the one file given, as ``image``.
+    """List a folder's NIfTI and NRRD files, or the one file given: ``image`` (path) and ``case`` (name).
+
+    Subfolders are left out.
 
     Raises:
         FileNotFoundError: when there are none.
+        ValueError: when two have the same name but for the ending.
     """
     path = Path(dataset_dir)
     files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-    images = [
-        {"image": str(file)} for file in files if file.name.endswith(_VOLUME_ENDINGS) and file.name[0] != "."
-    ]
+    images = [file for file in files if file.name.endswith(_VOLUME_ENDINGS) and file.name[0] != "."]
     if not images:
         raise FileNotFoundError(
             f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz) and no NRRD file (*.nrrd)"
         )
-    return images
+    names = case_names(images)
+    return [{"image": str(image), "case": name} for image, name in zip(images, names, strict=True)]

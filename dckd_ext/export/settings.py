@@ -177,8 +177,10 @@ def _check_postprocessing(component: ConfigComponent) -> None:
         arguments.expect("resample", False, default=True)
         for name in ("output_dir", "separate_folder", "writer"):
             arguments.take(name, None)
+    elif arguments.name == "SaveMaskd":
+        arguments.take("output_dir")
     else:
-        known = "AsDiscreted, Invertd, SaveImaged"
+        known = "AsDiscreted, Invertd, SaveImaged, SaveMaskd"
         raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {known}")
     arguments.take("keys")
     arguments.finish()

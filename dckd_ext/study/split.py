@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dckd_ext.data.splits import read_split
 from dckd_ext.utils.files import written_whole
 
 __all__ = ["write_small_split"]
@@ -27,9 +28,9 @@ def write_small_split(
         held_out: folds of the source that take no part.
 
     Raises:
-        ValueError: when the source has no such fold, or fewer cases in its other folds.
+        ValueError: when the source is no split file, or has no such fold or fewer cases in its other folds.
     """
-    folds = json.loads(Path(source).read_text(encoding="utf-8"))["folds"]
+    folds = read_split(source)["folds"]
     apart = sorted({fold, *held_out})
     if strange := [number for number in apart if number not in range(len(folds))]:
         raise ValueError(f"{source} has the folds 0 to {len(folds) - 1}, found {strange[0]}")

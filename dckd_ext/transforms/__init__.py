@@ -7,7 +7,7 @@ from dckd_ext.transforms.probabilities import ForegroundProbabilityd
 from dckd_ext.transforms.reading import ReadVolumed, read_voxels
 from dckd_ext.transforms.resample import ResampleVolumed
 from dckd_ext.transforms.spacing import SpacingVolumed
-from dckd_ext.transforms.writers import WholeNibabelWriter
+from dckd_ext.transforms.writers import SaveMaskd, WholeNibabelWriter
 
 __all__ = [
     "CheckVolumed",
@@ -15,6 +15,7 @@ __all__ = [
     "ForegroundProbabilityd",
     "ReadVolumed",
     "ResampleVolumed",
+    "SaveMaskd",
     "SpacingVolumed",
     "WholeNibabelWriter",
     "check_foreground",

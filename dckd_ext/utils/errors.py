@@ -1,8 +1,20 @@
-"""What went wrong in the first place."""
+"""Texts of errors: what went wrong in the first place, and the first of many names."""
 
 from __future__ import annotations
 
-__all__ = ["first_line", "root_cause"]
+from collections.abc import Sequence
+
+__all__ = ["first_line", "listed", "root_cause"]
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names with commas between, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def root_cause(error: BaseException) -> BaseException:

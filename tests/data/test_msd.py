@@ -43,15 +43,25 @@ def test_held_out_folds_do_not_train(msd: Path):
     assert held_out <= names(msd_datalist(str(msd), "training", split, fold=1))
 
 
-def test_missing_cases_are_an_error_except_for_test(msd: Path, tmp_path: Path, caplog):
+@pytest.mark.parametrize("section", ["training", "test", "all"])
+def test_missing_cases_are_an_error(msd: Path, tmp_path: Path, section: str):
     split = tmp_path / "splits.json"
-    split.write_text(
-        json.dumps({"folds": [["hippocampus_000"], ["nobody"]], "test": ["hippocampus_001", "gone"]})
-    )
-    with pytest.raises(ValueError, match=r"1 of the 1 cases .*training.*nobody.*split_file"):
-        msd_datalist(str(msd), "training", str(split), fold=0)
-    assert names(msd_datalist(str(msd), "test", str(split))) == {"hippocampus_001"}
-    assert "1 of 2 cases" in caplog.text
+    split.write_text(json.dumps({"folds": [["hippocampus_000"], ["nobody"]], "test": ["nowhere", "gone"]}))
+    expected = {
+        "training": "1 of the 1 .*: nobody",
+        "test": "2 of the 2 .*: nowhere, gone",
+        "all": "3 of the 4",
+    }
+    with pytest.raises(ValueError, match=rf"{expected[section]}.*split_file"):
+        msd_datalist(str(msd), section, str(split), fold=0)
+
+
+def test_cases_that_the_split_has_nowhere_are_named(msd: Path, tmp_path: Path, caplog):
+    split = tmp_path / "splits.json"
+    names = [f"hippocampus_{number:03d}" for number in range(4)]
+    split.write_text(json.dumps({"folds": [names[:1], names[1:3]], "test": names[3:]}))
+    msd_datalist(str(msd), "training", str(split))
+    assert f"2 of 6 cases are not used, since {split} lists them nowhere: hippocampus_004" in caplog.text
 
 
 @pytest.mark.parametrize("section", [7, "7", "validate", -1])
@@ -70,7 +80,7 @@ def test_unknown_fold(msd: Path):
 def test_empty_section(msd: Path, tmp_path: Path):
     split = tmp_path / "splits.json"
     split.write_text(json.dumps({"folds": [["hippocampus_000"], []], "test": []}))
-    with pytest.raises(ValueError, match="no case of validation"):
+    with pytest.raises(ValueError, match=r"splits\.json lists no case for validation"):
         msd_datalist(str(msd), "validation", str(split), fold=1)
 
 
@@ -82,13 +92,6 @@ def test_a_split_is_made_once_and_saved(msd: Path, tmp_path: Path, caplog):
     names = [f"hippocampus_{number:03d}" for number in range(6)]
     assert sorted(name for fold in saved["folds"] for name in fold) == names
     assert msd_datalist(str(msd), "training", str(split), seed=4) == first  # the file counts from now on
-
-
-def test_split_file_of_another_kind(msd: Path, tmp_path: Path):
-    split = tmp_path / "splits.json"
-    split.write_text('{"training": []}')
-    with pytest.raises(ValueError, match=r"expected the key 'folds'.*\['training'\]"):
-        msd_datalist(str(msd), "training", str(split))
 
 
 def test_folder_without_dataset_json(tmp_path: Path):
@@ -111,7 +114,7 @@ def test_download_leaves_existing_data_alone(tmp_path: Path):
 def test_image_files(msd: Path, tmp_path: Path):
     assert len(image_files(str(msd / "imagesTr"))) == 6
     one = msd / "imagesTr" / "hippocampus_000.nii.gz"
-    assert image_files(str(one)) == [{"image": str(one)}]
+    assert image_files(str(one)) == [{"image": str(one), "case": "hippocampus_000"}]
     with pytest.raises(FileNotFoundError, match="holds no NIfTI file"):
         image_files(str(tmp_path))
 
@@ -121,6 +124,53 @@ def test_image_files_of_nrrd(tmp_path: Path):
         (tmp_path / name).touch()
     names = [Path(entry["image"]).name for entry in image_files(str(tmp_path))]
     assert names == ["a.nii", "b.nrrd"]
+
+
+def test_two_images_for_one_mask(tmp_path: Path):
+    for name in ("a.nii", "a.nii.gz"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"a\.nii and .*a\.nii\.gz cannot be told apart .* the case 'a'"):
+        image_files(str(tmp_path))
+
+
+def write_index(folder: Path, images: list[str]) -> Path:
+    entries = [{"image": image, "label": image.replace("image", "label")} for image in images]
+    (folder / "dataset.json").write_text(json.dumps({"training": entries}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ([f"./imagesTr/hippocampus_{n:03d}.nii.gz" for n in (1, 4)], ["hippocampus_001", "hippocampus_004"]),
+        ([f"case{n:03d}/image.nii.gz" for n in range(10)], [f"case{n:03d}" for n in range(10)]),
+        (
+            [f"{site}/{n}/image.nii.gz" for site in ("oslo", "rome") for n in range(5)],
+            [f"{site}_{n}" for site in ("oslo", "rome") for n in range(5)],
+        ),
+    ],
+    ids=["files", "folders", "sites"],
+)
+def test_no_case_disappears(images: list[str], expected: list[str], tmp_path: Path):
+    """One name a case in the list, in the split that is drawn, and in every section."""
+    folder, split = str(write_index(tmp_path, images)), tmp_path / "splits.json"
+    cases = {case["case"]: case for case in msd_datalist(folder, "all", str(split))}
+    assert sorted(cases) == expected
+    assert [Path(cases[name]["image"]) for name in expected] == [tmp_path / image for image in images]
+    assert sorted(case["case_id"] for case in cases.values()) == list(range(len(images)))
+    drawn = json.loads(split.read_text())["folds"]
+    assert sorted(name for fold in drawn for name in fold) == expected
+
+
+@pytest.mark.parametrize(
+    "images",
+    [["a/1.nii", "a/1.nii.gz", "b/1.nii"], ["a/1.nii", "./a/1.nii"], ["a_b/c.nii", "a/b_c.nii", "b_c.nii"]],
+)
+def test_cases_that_no_name_tells_apart(images: list[str], tmp_path: Path):
+    folder = write_index(tmp_path, images)
+    with pytest.raises(ValueError, match=r"dataset\.json: a.*\.nii.* and .*\.nii.* cannot be told apart"):
+        msd_datalist(str(folder), "training", str(tmp_path / "splits.json"))
+    assert not (tmp_path / "splits.json").exists()
 
 
 def test_an_index_that_is_none(tmp_path: Path):

@@ -293,8 +293,8 @@ def test_a_case_that_fails_costs_no_other(model: Any, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("files", "given", "expected"),
     [
-        (["x/a.nii", "y/a.nii.gz"], ["x", "y"], "a.nii and .*a.nii.gz would both become .*a_seg.nii.gz"),
-        (["x/a.nii", "x/a.nrrd"], ["x"], "would both become"),
+        (["x/a.nii", "x/a.nii.gz"], ["x"], "x/a.nii and .*x/a.nii.gz cannot be told apart .* the case 'a'"),
+        (["x/a.nii", "x/a.nrrd"], ["x"], "x/a.nii and .*x/a.nrrd cannot be told apart"),
         (["x/notes.txt"], ["x"], "x: expected volumes .*, found none"),
         (["x/notes.txt"], ["x/notes.txt"], "notes.txt: expected volumes"),
         ([], ["gone.nii"], "gone.nii: there is no such file or folder"),
@@ -311,6 +311,15 @@ def test_inputs_are_judged_before_anything_is_done(
     with pytest.raises((ValueError, FileNotFoundError), match=expected):
         model([tmp_path / name for name in given], tmp_path / "out", "m")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_masks_are_named_as_cases_are(model: Any, tmp_path: Path):
+    files = [f"{site}/{number}/t1.nii" for site in ("oslo", "rome") for number in (1, 2)]
+    volumes = [write_volume(tmp_path / file, noise(9, 9, 9)) for file in files]
+    assert model(volumes, tmp_path / "out", "m") == {}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("oslo_1_seg.nii.gz", "oslo_2_seg.nii.gz", "rome_1_seg.nii.gz", "rome_2_seg.nii.gz")
+    ]
 
 
 def test_the_same_file_twice_is_one_case(model: Any, tmp_path: Path):

@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
-from dckd_ext.transforms import WholeNibabelWriter
+from dckd_ext.transforms import SaveMaskd, WholeNibabelWriter
 
 AFFINE = np.array([[0.0, 0.073, 0.0, -5.0], [0.2, 0.0, 0.0, 7.0], [0.0, 0.0, 0.475674, 1.0], [0, 0, 0, 1]])
 
@@ -106,3 +106,16 @@ def test_a_folder_where_the_file_should_be(tmp_path: Path):
     with pytest.raises(OSError, match=re.escape(f"cannot write {path}: Is a directory")):
         writer.write(path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_masks_are_named_by_their_case(tmp_path: Path):
+    save = SaveMaskd("pred", tmp_path / "masks")
+    for case in ("oslo_1.2", "rome_1.2"):  # of the same file name
+        save({"pred": _label(), "case": case})
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
+        *("oslo_1.2_seg.nii.gz", "rome_1.2_seg.nii.gz")
+    ]
+    image = nib.load(tmp_path / "masks" / "oslo_1.2_seg.nii.gz")
+    assert image.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asanyarray(image.dataobj), _label()[0].numpy())
+    assert np.allclose(image.affine, AFFINE, atol=1e-6)
