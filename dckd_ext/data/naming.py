@@ -51,7 +51,7 @@ def case_names(paths: Sequence[str | PathLike[str]]) -> list[str]:
 
 
 def _path_parts(path: str | PathLike[str]) -> list[str]:
-    """The file's name without its ending, then the folders from the nearest to the farthest."""
+    """Return the file's name without its ending, then the folders from the nearest to the farthest."""
     pure = PurePath(path)
     folders = [part for part in pure.parent.parts if part not in (pure.anchor, "..")]
     return [re.sub(r"\.(nii|nii\.gz|nrrd|nhdr)$", "", pure.name, flags=re.IGNORECASE), *reversed(folders)]

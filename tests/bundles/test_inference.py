@@ -1,6 +1,7 @@
 """Inference and evaluation of the shipped bundles on volumes of any geometry."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def infer(data: Path, out: Path, weights: Path, kind: str = "unet_student_segmen
     flow.run()
 
 
-def evaluate(data: Path, out: Path, weights: Path, split: int | str) -> None:
+def evaluate(data: Path, out: Path, weights: Path, split: int | str, **override) -> None:
     flow = workflow(
         "unet_student_segmentation",
         ["inference.yaml", "evaluate.yaml"],
@@ -55,6 +56,7 @@ def evaluate(data: Path, out: Path, weights: Path, split: int | str) -> None:
         checkpoint=str(weights),
         patch_size=[32, 16, 16],
         device="cpu",
+        **override,
     )
     flow.run()
 
@@ -139,6 +141,27 @@ def test_evaluate_scores_what_inference_writes(tmp_path: Path, msd: Path, studen
             assert float(row[f"dice_{name}"]) == pytest.approx(
                 2 * (p & t).sum() / (p.sum() + t.sum()), abs=1e-4
             )
+
+
+def test_cases_of_equal_file_names_keep_apart(tmp_path: Path, student_weights: Path):
+    """Two sites that both call their images 0/image.nii.gz and 1/image.nii.gz: a row and a mask for each."""
+    names, entries = ["oslo_0", "oslo_1", "rome_0", "rome_1"], []
+    for number, name in enumerate(names):
+        folder = name.replace("_", "/")
+        image, label = ellipsoids((33 + number, 17, 16), number)
+        write_volume(tmp_path / folder / "image.nii.gz", image)
+        write_volume(tmp_path / folder / "label.nii.gz", label)
+        entries.append({"image": f"{folder}/image.nii.gz", "label": f"{folder}/label.nii.gz"})
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": entries}))
+    out = tmp_path / "out"
+    evaluate(tmp_path, out, student_weights, split="all", save_masks=True)
+    rows = {row["case"]: row for row in csv.DictReader((out / "scores_all.csv").open())}
+    assert sorted(rows) == names
+    for number, name in enumerate(names):
+        mask = np.asarray(nib.load(out / f"{name}_seg.nii.gz").dataobj) == 1
+        label = ellipsoids((33 + number, 17, 16), number)[1] == 1
+        dice = 2 * (mask & label).sum() / (mask.sum() + label.sum())
+        assert float(rows[name]["dice_anterior"]) == pytest.approx(dice, abs=1e-4)
 
 
 def test_oblique_fine_case_is_scored_in_millimetres(tmp_path: Path, student_weights: Path):

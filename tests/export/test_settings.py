@@ -77,7 +77,12 @@ BEFORE, AFTER = "preprocessing#transforms#", "postprocessing#transforms#"
         (f"{AFTER}0#threshold", 0.5, r"AsDiscreted.: .*\['threshold'\]"),
         (f"{AFTER}0#argmax", False, "argmax is False"),
         (f"{AFTER}1#nearest_interp", False, "nearest_interp is False"),
-        (f"{AFTER}2#output_ext", ".nii", "output_ext is '.nii'"),
+        (f"{AFTER}2#output_ext", ".nii", r"SaveMaskd.: .*\['output_ext'\]"),
+        (
+            f"{AFTER}2",
+            {"_target_": "SaveImaged", "keys": "pred", "output_postfix": "seg", "output_ext": ".nii"},
+            "SaveImaged.: output_ext is '.nii'",
+        ),
         ("inferer", {"_target_": "SimpleInferer"}, "SimpleInferer"),
         ("inferer#inferer#mode", "constant", "mode is 'constant'"),
         ("inferer#inferer#padding_mode", "constant", "padding_mode is 'constant'"),
