@@ -10,10 +10,12 @@ TORCH_INDEX ?=
 DATA ?=
 # More arguments for the whole volumes of `make bench`, for example BENCH="--runtime onnxruntime --threads 2"
 BENCH ?=
-# For `make label`: the folder of volumes (an empty one by default, to upload to), the bundles, the port
+# For `make label`: the folder of volumes (an empty one by default, to upload to), the bundles, the port, and more
+# arguments of label/serve.py, for example SERVE="--allow_origin http://localhost:3000"
 STUDIES ?=
 BUNDLES ?= $(patsubst %/models/model.pt,%,$(wildcard bundles/*_student_segmentation/models/model.pt))
 PORT ?= 8000
+SERVE ?=
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 VENV_LABEL ?= .venv-label
@@ -25,7 +27,8 @@ help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
 	@echo "make demo DATA=DIR    the same on real hippocampus volumes"
 	@echo "make label            the students in MONAI Label on http://127.0.0.1:8000, in an environment of its own"
-	@echo "                      STUDIES=DIR: your volumes; PORT=8000; BUNDLES=...: others than bundles/*_student_*"
+	@echo "                      STUDIES=DIR: your volumes; PORT=8000; BUNDLES=...: others than bundles/*_student_*;"
+	@echo "                      SERVE=...: more arguments of label/serve.py"
 	@echo "make test             linters, types and all tests"
 	@echo "make test-label       the tests against a real MONAI Label server alone"
 	@echo "make lint             linters and types alone"
@@ -84,7 +87,7 @@ $(STAMP_LABEL): label/install.sh label/requirements.txt label/constraints.txt co
 
 label: $(STAMP_LABEL)
 	$(if $(STUDIES),,mkdir -p runs/label/studies)
-	$(VENV_LABEL)/bin/python label/serve.py $(BUNDLES) --studies "$(or $(STUDIES),runs/label/studies)" --port $(PORT)
+	$(VENV_LABEL)/bin/python label/serve.py $(BUNDLES) --studies "$(or $(STUDIES),runs/label/studies)" --port $(PORT) $(SERVE)
 
 clean:
 	rm -rf $(VENV) $(VENV_LABEL) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo

@@ -19,11 +19,19 @@ class Client:
         self.url = f"http://127.0.0.1:{port}"
 
     def send(
-        self, method: str, path: str, upload: tuple[str, Path] | None = None, body: Any = None, **query: Any
+        self,
+        method: str,
+        path: str,
+        upload: tuple[str, Path] | None = None,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        **query: Any,
     ) -> tuple[int, bytes]:
         request = urllib.request.Request(
             f"{self.url}{path}?{urlencode(query)}", method=method, **_content(upload, body)
         )
+        for key, value in (headers or {}).items():
+            request.add_header(key, value)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.read()

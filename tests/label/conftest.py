@@ -56,6 +56,8 @@ class Server:
     labels: Path
     models: Path
     """Where it has put the bundles."""
+    uploads: Path
+    """Where it keeps uploads for as long as it needs them."""
 
 
 @pytest.fixture(scope="session")
@@ -83,19 +85,28 @@ def server(fetched: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     port = _free_port()
     command = [PYTHON, BUNDLES.parent / "label" / "serve.py", *(fetched / name for name in STUDENTS), abus]
     command += ["--studies", folder / "studies", "--app", folder / "app", "--port", port]
-    log = folder / "server.log"
+    log, private = folder / "server.log", folder / "private"
+    private.mkdir()
     with log.open("w") as file:
         process = subprocess.Popen(
-            list(map(str, command)), stdout=file, stderr=file, cwd=folder, start_new_session=True
+            list(map(str, command)),
+            stdout=file,
+            stderr=file,
+            cwd=folder,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(private)},
         )
     client = Client(port)
     try:
         _wait_until_served(client, process, log)
         models = folder / "app" / "monaibundle" / "model"
-        yield Server(client, process, folder / "studies", folder / "volumes", folder / "labels", models)
+        (uploads,) = private.glob("dckd-label-*/uploads")
+        folders = (folder / name for name in ("studies", "volumes", "labels"))
+        yield Server(client, process, *folders, models, uploads)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+    assert not list(private.glob("dckd-label-*")), "what was uploaded goes when the server stops"
 
 
 def _free_port() -> int:

@@ -175,6 +175,77 @@ def test_volumes_of_another_kind(server: Server, tmp_path: Path, kind: str, says
         server.client.ask("DELETE", "/datastore/image", id=kind)
 
 
+def test_pages_and_hosts_from_elsewhere(server: Server):
+    own = server.client.url
+    for headers, status in (
+        ({"Origin": "http://example.org"}, 403),
+        ({"Host": "evil.example"}, 400),
+        ({"Origin": own}, 200),
+        ({"Host": own.replace("http://127.0.0.1", "localhost")}, 200),
+    ):
+        for method, path in (("GET", "/info/"), ("POST", "/activelearning/first")):
+            assert server.client.send(method, path, headers=headers)[0] == status, (headers, path)
+
+
+def test_texts_that_a_config_would_evaluate(server: Server):
+    for body in ({"max_epochs": "$1+1"}, {"run_id": "@run"}, {"val_split": {"_target_": "math.sqrt"}}):
+        status, reason = server.client.refusal("POST", f"/train/{UNET}", body=body)
+        assert (status, next(iter(body)) in reason) == (422, True)
+    assert server.client.send("GET", "/train/")[0] == 404, "no training was started"
+    params = {"image": "straight", "output": "image"}
+    for bad in ({"image": "../straight"}, {"image": "/etc/hostname"}):
+        status, reason = server.client.refusal("POST", f"/infer/{UNET}", **{**params, **bad})
+        assert (status, bad["image"] in reason) == (422, True)
+    label = next(server.labels.iterdir())
+    before = sorted(server.studies.rglob("*"))
+    refused = {"image": "straight", "tag": "../../x"}
+    assert server.client.refusal("PUT", "/datastore/label", upload=("label", label), **refused)[0] == 422
+    assert sorted(server.studies.rglob("*")) == before
+
+
+def test_requests_that_are_switched_off(server: Server):
+    for method, path in (
+        *(("GET", f"/model/{UNET}"), ("PUT", f"/model/{UNET}"), ("DELETE", f"/model/{UNET}")),
+        *(("GET", "/logs/"), ("GET", "/ohif/"), ("GET", "/proxy/dicom/studies"), ("POST", "/reload")),
+        *(("POST", "/scoring/"), ("POST", f"/infer/wsi/{UNET}"), ("GET", "/datastore/dataset")),
+    ):
+        assert server.client.send(method, path)[0] == 404, (method, path)
+
+
+def test_a_volume_called_like_something_else(server: Server, tmp_path: Path):
+    """MONAI Label takes a file or folder of this name, where it runs, for the volume."""
+    volume = server.volumes / "small.nii.gz"
+    server.client.ask("PUT", "/datastore/image", upload=("file", volume), image="app")
+    try:
+        mask = server.client.infer(UNET, "app", tmp_path / "app.nii.gz")
+        expected = server.client.infer(UNET, "small", tmp_path / "small.nii.gz")
+        np.testing.assert_array_equal(voxels(mask), voxels(expected))
+    finally:
+        server.client.ask("DELETE", "/datastore/image", id="app")
+
+
+def test_uploads_are_removed(server: Server, tmp_path: Path):
+    """Those of failures too, and those of a session with it."""
+
+    def kept() -> set[str]:
+        return {str(file.relative_to(server.uploads)) for file in server.uploads.rglob("*") if file.is_file()}
+
+    before = kept()
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("this is no volume")
+    volume = server.volumes / "small.nii.gz"
+    client = server.client
+    assert client.refusal("POST", f"/infer/{UNET}", upload=("file", bad), output="image")[0] == 422
+    assert client.refusal("POST", "/infer/other", upload=("file", volume), output="image")[0] == 404
+    assert client.refusal("PUT", "/datastore/label", upload=("label", volume), image="nobody")[0] == 404
+    assert client.send("POST", f"/infer/{UNET}", upload=("file", volume), output="image")[0] == 200
+    assert client.send("POST", f"/infer/{UNET}", upload=("file", volume), output="json")[0] == 200
+    session = client.ask("PUT", "/session/", upload=("files", volume))["session_id"]
+    assert kept() - before == {f"sessions/{session}/small.nii.gz", f"sessions/{session}/meta.info"}
+    client.ask("DELETE", f"/session/{session}")
+    assert kept() == before
+
+
 def test_nothing_to_train_on(server: Server):
     assert server.client.ask("GET", "/datastore/", output="train") == []
     status, reason = server.client.refusal("POST", f"/train/{UNET}", body={"max_epochs": 1}, run_sync=True)
@@ -252,6 +323,7 @@ def test_what_serve_refuses(fetched: Path, tmp_path: Path):
         assert not (tmp_path / "app").exists()
         return done.stderr
 
+    assert "http://HOST" in refusal(fetched / UNET, "--studies", tmp_path, "--allow_origin", "*")
     assert "there is no folder" in refusal(fetched / UNET, "--studies", tmp_path / "none")
     shutil.copytree(fetched / UNET, tmp_path / UNET, ignore=shutil.ignore_patterns("models"))
     assert "no models/model.pt" in refusal(tmp_path / UNET, "--studies", tmp_path)
