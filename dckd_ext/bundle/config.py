@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from yaml import YAMLError
+
+from dckd_ext.utils.documents import read_mapping
 
 __all__ = ["StrPath", "bundle_root", "config_file", "importable", "load_bundle_config", "metadata_file"]
 
@@ -26,11 +29,15 @@ def load_bundle_config(bundle: StrPath) -> ConfigParser:
 
     Raises:
         FileNotFoundError: if the folder, its config or its metadata is missing.
+        ValueError: if one of the two is broken; names the file.
     """
     root = bundle_root(bundle)
-    parser = ConfigParser()
-    parser.read_config(config_file(root))
-    parser.read_meta(metadata_file(root))
+    parser, config = ConfigParser(), config_file(root)
+    try:
+        parser.read_config(config)
+    except (ValueError, AttributeError, YAMLError) as error:  # the second for what is no mapping
+        raise ValueError(f"{config}: cannot be read as a config: {' '.join(str(error).split())}") from error
+    parser.read_meta(read_mapping(metadata_file(root)))
     parser["bundle_root"] = str(root)
     return parser
 

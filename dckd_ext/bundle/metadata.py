@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from dckd_ext.bundle.config import StrPath, bundle_root, metadata_file
+from dckd_ext.utils.documents import read_mapping
 
 __all__ = ["check_compatible", "class_names", "in_channels"]
 
@@ -90,7 +90,7 @@ def check_compatible(
 
 def _metadata(bundle: StrPath, key: str) -> Any:
     file = metadata_file(bundle_root(bundle))
-    value = json.loads(file.read_text(encoding="utf-8"))
+    value: Any = read_mapping(file)
     for part in key.split("#"):
         if not isinstance(value, dict) or part not in value:
             found = sorted(value) if isinstance(value, dict) else value

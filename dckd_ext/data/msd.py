@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from dckd_ext.data.naming import case_names
 from dckd_ext.data.splits import draw_split, read_split, section_names
+from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import listed
 
 __all__ = ["download_msd", "image_files", "msd_datalist"]
@@ -100,10 +100,10 @@ def msd_cases(folder: Path) -> dict[str, Case]:
             f"dataset_dir {folder} has no dataset.json: expected a folder in the layout of the Medical "
             f"Segmentation Decathlon (dataset.json, imagesTr, labelsTr). {DOWNLOAD_HINT}"
         )
+    content = read_mapping(index)
     try:
-        entries = json.loads(index.read_text(encoding="utf-8"))["training"]
-        files = [(Path(entry["image"]), Path(entry["label"])) for entry in entries]
-    except (ValueError, KeyError, TypeError) as error:
+        files = [(Path(entry["image"]), Path(entry["label"])) for entry in content["training"]]
+    except (KeyError, TypeError) as error:
         raise ValueError(
             f'{index}: expected {{"training": [{{"image": path, "label": path}}, ...]}}, '
             f"found {type(error).__name__}: {error}"

@@ -6,9 +6,9 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import listed
 from dckd_ext.utils.files import written_whole
 
@@ -24,13 +24,9 @@ def read_split(file: str | PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         ValueError: when it is not of this form, or a case has more than one place in it; names the file.
     """
-    try:
-        split = json.loads(Path(file).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: expected JSON of the form {_FORM}, found {error}") from error
-    if not isinstance(split, dict) or not isinstance(split.get("folds"), list):
-        found = sorted(split) if isinstance(split, dict) else type(split).__name__
-        raise ValueError(f"{file}: expected the form {_FORM}, found {found}")
+    split = read_mapping(file)
+    if not isinstance(split.get("folds"), list):
+        raise ValueError(f"{file}: expected the form {_FORM}, found the keys {sorted(split)}")
     split = {**split, "test": split.get("test") or []}
     places = {f"fold {number}": names for number, names in enumerate(split["folds"])}
     places["test"] = split["test"]

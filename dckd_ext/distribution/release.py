@@ -19,6 +19,7 @@ from dckd_ext.distribution.contents import LARGE, packed_files
 from dckd_ext.distribution.links import moved_links
 from dckd_ext.distribution.metadata import read_metadata
 from dckd_ext.distribution.rules import violations
+from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.files import written_whole
 
 __all__ = ["CHECKSUMS", "INDEX", "Packed", "pack_bundles"]
@@ -130,11 +131,8 @@ def _index(file: Path, packed: Sequence[Packed], url: str) -> dict[str, dict[str
 
 
 def _read_index(file: Path) -> dict[str, dict[str, Any]]:
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from error
-    if not isinstance(index, dict) or not all(isinstance(entry, dict) for entry in index.values()):
+    index = read_mapping(file)
+    if not all(isinstance(entry, dict) for entry in index.values()):
         raise ValueError(f"{file}: expected an object of one entry a version of a bundle")
     return index
 

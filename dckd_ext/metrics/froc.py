@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from monai.metrics import compute_froc_curve_data, compute_froc_score
 
-from dckd_ext.utils.tables import write_table
+from dckd_ext.utils.tables import read_table, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RATES", "Froc", "draw_froc", "froc_curve", "read_froc_csv", "write_froc_csv"]
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives a volume at which the curve is read
+_COLUMNS = ("threshold", "false_positives_per_volume", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,23 @@ def froc_curve(lesions: Sequence[float], false_positives: Sequence[float], volum
 
 def write_froc_csv(curve: Froc, path: str | os.PathLike[str]) -> None:
     """Write ``threshold, false_positives_per_volume, sensitivity``, one row a point."""
-    columns = ("threshold", "false_positives_per_volume", "sensitivity")
     points = zip(curve.thresholds, curve.false_positives, curve.sensitivity, strict=True)
     rows = ((f"{value:.6g}" for value in point) for point in points)
-    write_table(Path(path), columns, (dict(zip(columns, row, strict=True)) for row in rows))
+    write_table(Path(path), _COLUMNS, (dict(zip(_COLUMNS, row, strict=True)) for row in rows))
 
 
 def read_froc_csv(path: str | os.PathLike[str]) -> Froc:
-    """Read what `write_froc_csv` wrote."""
-    return Froc(*np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2).T)
+    """Read what `write_froc_csv` wrote.
+
+    Raises:
+        ValueError: when it is something else; names the file.
+    """
+    rows = read_table(Path(path), _COLUMNS)
+    try:
+        points = [[float(row[name]) for name in _COLUMNS] for row in rows]
+    except ValueError as error:
+        raise ValueError(f"{path}: expected numbers, found something else: {error}") from error
+    return Froc(*np.array(points).reshape(-1, len(_COLUMNS)).T)
 
 
 def draw_froc(files: Mapping[str, str | os.PathLike[str]]) -> Figure | None:

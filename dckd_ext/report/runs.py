@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.tables import read_table
 
 __all__ = ["Run", "check_same_cases", "read_run"]
@@ -50,13 +50,13 @@ class Run:
     def record(self) -> dict[str, Any]:
         """The training's record (`training.json` of `dckd_ext.handlers.WeightsWriter`), empty without one."""
         file = self.folder / "training.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return read_mapping(file) if file.is_file() else {}
 
     @cached_property
     def lesions(self) -> dict[str, Any]:
         """The summary of `dckd_ext.handlers.LesionScores` for the same split, empty without one."""
         file = self._beside("summary", ".json")
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return read_mapping(file) if file.is_file() else {}
 
     @property
     def froc_file(self) -> Path:
@@ -64,7 +64,8 @@ class Run:
         return self._beside("froc", ".csv")
 
     def _beside(self, name: str, ending: str) -> Path:
-        return self.file.with_name(self.file.stem.replace("scores", name, 1) + ending)
+        """Of the same split, whose name follows on "scores_"; a file of another name is one by itself."""
+        return self.file.with_name(f"{name}_{self.file.stem.removeprefix('scores_')}{ending}")
 
     def mask(self, case: str) -> Path:
         """Where inference puts the mask of a case."""
@@ -119,13 +120,13 @@ def _score_file(path: Path) -> Path:
 
 
 def _read_scores(file: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    rows = sorted(read_table(file), key=lambda row: row.get("case") or "")
+    rows = sorted(read_table(file, _ALWAYS), key=lambda row: row["case"])
     if not rows:
         raise ValueError(f"{file} has no case")
     columns = list(rows[0])
     missing = [name for name in _required(columns) if name not in columns]
     if missing:
-        raise ValueError(f"{file} lacks the columns {missing}, it has {columns}")
+        raise ValueError(f"{file}: lacks the columns {missing}, it has {columns}")
     cases = [row["case"] for row in rows]
     if len(set(cases)) < len(cases):
         raise ValueError(f"{file} lists a case twice: {sorted({c for c in cases if cases.count(c) > 1})[:5]}")
@@ -133,7 +134,7 @@ def _read_scores(file: Path) -> tuple[list[str], dict[str, np.ndarray]]:
 
 
 def _required(columns: Sequence[str]) -> list[str]:
-    return [*_ALWAYS, *(f"hd95_{name}" for name in _classes(columns))]
+    return [f"hd95_{name}" for name in _classes(columns)]
 
 
 def _classes(columns: Iterable[str]) -> list[str]:

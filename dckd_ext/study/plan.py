@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
+from dckd_ext.utils.documents import read_mapping
 
 __all__ = ["Arm", "RunSpec", "Study", "read_study"]
 
@@ -101,15 +101,14 @@ def read_study(file: str | Path) -> Study:
         ValueError: when a key is missing, unknown or of the wrong kind.
     """
     file = Path(file)
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected a mapping, found {type(content).__name__}")
+    content = read_mapping(file)
     known = {each.name for each in fields(Study)}
     required = {"name", "workflow", "teacher", "students", "arms", "seeds"}
-    if unknown := sorted(set(content) - known):
+    if unknown := sorted(map(str, set(content) - known)):
         raise ValueError(f"{file}: unknown keys {unknown}, expected some of {sorted(known)}")
     if missing := sorted(required - set(content)):
         raise ValueError(f"{file}: lacks the keys {missing}")
+    _check_kinds(file, content)
     _check_lists(file, content)
     paths = _Paths(file)
     content["workflow"] = paths.existing(content["workflow"], "workflow")
@@ -120,21 +119,43 @@ def read_study(file: str | Path) -> Study:
     weights = content.get("teacher_weights") or {}
     content["teacher_weights"] = {fold: paths.absolute(path) for fold, path in weights.items()}
     content["arms"] = {name: _arm(name, arm, paths) for name, arm in content["arms"].items()}
-    if strange := sorted(set(content.get("baselines", [])) - set(content["arms"])):
+    if strange := [name for name in content.get("baselines", []) if name not in content["arms"]]:
         raise ValueError(f"{file}: baselines {strange} are not among the arms {sorted(content['arms'])}")
     return Study(**content)
 
 
-def _check_lists(file: Path, content: Mapping[str, Any]) -> None:
+def _check_kinds(file: Path, content: Mapping[str, Any]) -> None:
+    for key in ("name", "workflow", "teacher"):
+        if not isinstance(content[key], str) or not content[key]:
+            raise ValueError(f"{file}: {key!r} should be a text, found {content[key]!r}")
     for key in ("students", "arms"):
-        if not isinstance(content[key], dict) or not content[key]:
-            raise ValueError(f"{file}: {key!r} should map names to files, found {content[key]!r}")
+        found = content[key]
+        if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found):
+            raise ValueError(f"{file}: {key!r} should map names to files, found {found!r}")
+    for name, path in content["students"].items():
+        if not isinstance(path, str):
+            raise ValueError(f"{file}: 'students#{name}' should be a path, found {path!r}")
+    for key in ("options", "evaluate"):
+        if not _is_mapping(content.get(key, {}), str):
+            raise ValueError(f"{file}: {key!r} should map config ids to values, found {content[key]!r}")
+    if not _is_mapping(content.get("teacher_weights") or {}, int):
+        found = content["teacher_weights"]
+        raise ValueError(f"{file}: 'teacher_weights' should map numbers of folds to files, found {found!r}")
+    if not isinstance(content.get("baselines", []), list):
+        raise ValueError(f"{file}: 'baselines' should be a list of arms, found {content['baselines']!r}")
+
+
+def _is_mapping(value: Any, keys: type) -> bool:
+    return isinstance(value, dict) and all(type(key) is keys for key in value)
+
+
+def _check_lists(file: Path, content: Mapping[str, Any]) -> None:
     for key in ("seeds", "folds", "held_out"):
         numbers = content.get(key, [0])
         if (
             not isinstance(numbers, list)
             or not (numbers or key == "held_out")
-            or not all(isinstance(n, int) for n in numbers)
+            or not all(type(n) is int for n in numbers)
         ):
             raise ValueError(f"{file}: {key!r} should be a list of whole numbers, found {numbers!r}")
         if len(set(numbers)) < len(numbers):
@@ -143,7 +164,7 @@ def _check_lists(file: Path, content: Mapping[str, Any]) -> None:
         raise ValueError(f"{file}: the folds {both} are both held out and validated on")
     for key in ("train_cases", "draws"):
         number = content.get(key)
-        if number is not None and not (isinstance(number, int) and number > 0):
+        if number is not None and not (type(number) is int and number > 0):
             raise ValueError(f"{file}: {key!r} should be a whole number above 0 or null, found {number!r}")
 
 
@@ -153,8 +174,14 @@ def _arm(name: str, content: Any, paths: _Paths) -> Arm:
         raise ValueError(f"{paths.file}: arm {name!r} has unknown keys {unknown}, expected overlays, options")
     overlays = content.get("overlays") or []
     overlays = [overlays] if isinstance(overlays, str) else overlays
+    options = content.get("options") or {}
+    if not isinstance(overlays, list) or not _is_mapping(options, str):
+        raise ValueError(
+            f"{paths.file}: arm {name!r} should be a list of overlays, or overlays (a list) and options "
+            f"(config ids with values), found {content}"
+        )
     files = tuple(paths.existing(overlay, f"arms#{name}") for overlay in overlays)
-    return Arm(str(name), files, content.get("options") or {})
+    return Arm(name, files, options)
 
 
 @dataclass(frozen=True)

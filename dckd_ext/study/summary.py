@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from dckd_ext.report.render import markdown_table
 from dckd_ext.report.runs import read_run
 from dckd_ext.report.tables import Table, hardware, score_cells
 from dckd_ext.study.runner import TABLE
+from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.tables import read_table, write_table
 
@@ -126,7 +126,7 @@ def _about(scores: Mapping[tuple[str, str], Scores]) -> str:
 
 def _about_pools(out: Path) -> list[str]:
     """Size of the pools of patches, and what a run would have spent on the teacher without them."""
-    pools = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("pools/*.json"))]
+    pools = [read_mapping(file) for file in sorted(out.glob("pools/*.json"))]
     if not pools:
         return []
     size, seconds, teacher = (

@@ -1,5 +1,6 @@
-"""What has no room of its own: whole files, folders of one run, tables, texts of errors."""
+"""What has no room of its own: whole files, folders of one run, documents, tables, texts of errors."""
 
+from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import first_line, root_cause
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import FolderInUseError, claim_folder, claimed, release_folder
@@ -10,6 +11,7 @@ __all__ = [
     "claim_folder",
     "claimed",
     "first_line",
+    "read_mapping",
     "read_table",
     "release_folder",
     "root_cause",

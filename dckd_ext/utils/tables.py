@@ -30,9 +30,28 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         table.writerows(rows)
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a table by column; there are none where there is no file."""
+def read_table(path: Path, required: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read the rows of a table by column; there are none where there is no file.
+
+    Args:
+        path: the CSV file.
+        required: columns that it has to have.
+
+    Raises:
+        ValueError: when it cannot be read, lacks a column, or a row has more or fewer cells than the header;
+            names the file.
+    """
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file, strict=True)
+            columns, rows = list(table.fieldnames or ()), list(table)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a CSV table: {error}") from error
+    if missing := [name for name in required if name not in columns]:
+        raise ValueError(f"{path}: lacks the columns {missing}, it has {columns}")
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise ValueError(f"{path}: row {number} has not the {len(columns)} cells that the header has")
+    return rows

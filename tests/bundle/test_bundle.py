@@ -273,6 +273,23 @@ def test_incomplete_metadata_is_named(tmp_path):
         class_names(bundle)
 
 
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_broken_config_is_named(tmp_path, content):
+    bundle = write_bundle(tmp_path / "bundle", {}, ["a"])
+    (bundle / "configs" / "inference.json").write_text(content)
+    with pytest.raises(ValueError, match=r"inference\.json: cannot be read as a config: "):
+        load_bundle_config(bundle)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_broken_metadata_is_named(tmp_path, content):
+    bundle = write_bundle(tmp_path / "bundle", {}, ["a"])
+    (bundle / "configs" / "metadata.json").write_text(content)
+    for read in (load_bundle_config, class_names, in_channels):
+        with pytest.raises(ValueError, match=r"metadata\.json: expected "):
+            read(bundle)
+
+
 def pair(tmp_path, teacher, student, channels=1):
     write_bundle(tmp_path / "t", {}, teacher, channels)
     write_bundle(tmp_path / "s", {}, student)

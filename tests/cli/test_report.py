@@ -236,6 +236,44 @@ def test_lesions_and_froc_are_shown_where_a_run_has_them(plain, distilled, tmp_p
     assert 'alt="FROC curves"' in html
 
 
+@pytest.mark.parametrize("name", ["scores_0", "unet-cwd-fold0-seed0", "my_scores", "scores"])
+def test_any_name_of_the_scores(name, plain, tmp_path, capsys):
+    """What else belongs to a run is found by the name of its split; the scores are never taken for it."""
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    file = (plain / "scores_0.csv").rename(folder / f"{name}.csv")
+    report(f"a={file}", out=str(tmp_path / "r.html"))
+    assert 'alt="FROC curves"' not in (tmp_path / "r.html").read_text()
+    (folder / "training.json").write_text('{"steps": 120, "seconds": 7200, "device": "cpu", "threads": 2}')
+    split = name.removeprefix("scores_")
+    (folder / f"froc_{split}.csv").write_text(
+        "threshold,false_positives_per_volume,sensitivity\n0.5,1,0.75\ninf,0,0\n"
+    )
+    report(f"a={file}", out=str(tmp_path / "r.html"))
+    assert 'alt="FROC curves"' in (tmp_path / "r.html").read_text()
+    assert "| a | - | - | 0.25 | 120 | 2.0 h | cpu, 2 threads |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("training.json", "{", "training.json: expected JSON"),
+        ("summary_0.json", "[]", "summary_0.json: expected names with values, found list"),
+        ("froc_0.csv", "x,y\n1,2\n", "froc_0.csv: lacks the columns"),
+        (
+            "froc_0.csv",
+            "threshold,false_positives_per_volume,sensitivity\na,b,c\n",
+            "froc_0.csv: expected numbers",
+        ),
+    ],
+)
+def test_broken_files_are_named(name, content, expected, plain, tmp_path):
+    (plain / name).write_text(content)
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        report(f"plain={plain}", out=str(tmp_path / "r.html"))
+    assert not (tmp_path / "r.html").exists()
+
+
 def test_depth_points_down_in_ultrasound():
     from dckd_ext.report.pictures import PLANES, _slice
 

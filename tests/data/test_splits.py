@@ -16,11 +16,11 @@ def test_what_is_read(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "expected JSON of the form"),
-        ('{"folds": [["a"],', "expected JSON of the form"),
-        ("\x00", "expected JSON of the form"),
-        ('["a"]', "expected the form {...}, found list"),
-        ('{"training": []}', "expected the form {...}, found ['training']"),
+        ("", "expected JSON, found"),
+        ('{"folds": [["a"],', "expected JSON, found"),
+        ("\x00", "expected JSON, found"),
+        ('["a"]', "expected names with values, found list"),
+        ('{"training": []}', "expected the form {...}, found the keys ['training']"),
         ('{"folds": {"0": ["a"]}}', "expected the form"),
         ('{"folds": ["ab", "c"]}', "expected a list of case names as fold 0, found 'ab'"),
         ('{"folds": [["a"], [1]]}', "expected a list of case names as fold 1, found [1]"),

@@ -159,6 +159,6 @@ def test_bad_arguments(root: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="Expected an address"):
         pack_bundles([root], tmp_path, "host/folder")
     (tmp_path / "model_info.json").write_text("{")
-    with pytest.raises(ValueError, match=r"model_info\.json is not JSON"):
+    with pytest.raises(ValueError, match=r"model_info\.json: expected JSON, found"):
         pack_bundles([root], tmp_path)
     assert not list(tmp_path.glob(".partial*"))

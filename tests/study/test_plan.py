@@ -45,6 +45,17 @@ def test_paths_are_relative_to_the_file(tmp_path: Path):
         ({"draws": 0}, "'draws' should be a whole number above 0 or null"),
         ({"train_cases": 2.5}, "'train_cases' should be a whole number"),
         ({"baselines": ["dckd"]}, r"baselines \['dckd'\] are not among the arms"),
+        ({"baselines": "plain"}, "'baselines' should be a list of arms, found 'plain'"),
+        ({"name": 7}, "'name' should be a text, found 7"),
+        ({"workflow": ["a"]}, "'workflow' should be a text"),
+        ({"students": ["a"]}, "'students' should map names to files"),
+        ({"students": {"unet": None}}, "'students#unet' should be a path, found None"),
+        ({"seeds": [True]}, "'seeds' should be a list of whole numbers"),
+        ({"options": ["epochs"]}, "'options' should map config ids to values"),
+        ({"evaluate": 3}, "'evaluate' should map config ids to values"),
+        ({"teacher_weights": ["a.pt"]}, "'teacher_weights' should map numbers of folds to files"),
+        ({"arms": {"plain": 3}}, "arm 'plain' should be a list of overlays"),
+        ({"arms": {"plain": {"options": 3}}}, "arm 'plain' should be a list of overlays"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict, text: str):
@@ -64,7 +75,13 @@ def test_missing_files_and_keys_are_named(tmp_path: Path):
     with pytest.raises(ValueError, match=r"lacks the keys.*'arms'"):
         read_study(file)
     file.write_text("- x")
-    with pytest.raises(ValueError, match="expected a mapping, found list"):
+    with pytest.raises(ValueError, match="expected names with values, found list"):
+        read_study(file)
+    file.write_text("name: x\n5: x")
+    with pytest.raises(ValueError, match=r"unknown keys \['5'\]"):
+        read_study(file)
+    file.write_text("name: [x\nseeds: 3")
+    with pytest.raises(ValueError, match=r"half\.yaml: expected YAML, found while parsing .* line 2"):
         read_study(file)
 
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,25 @@ def test_read_back(tmp_path: Path):
     rows = [{"case": "two\nlines", "dice": "0.5"}, {"case": "ä", "dice": ""}]
     write_table(tmp_path / "scores.csv", ("case", "dice"), rows)
     assert read_table(tmp_path / "scores.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "lacks the columns ['case', 'dice'], it has []"),
+        (b"case,score\na,1\n", "lacks the columns ['dice'], it has ['case', 'score']"),
+        (b"case,dice\na,1\nb\n", "row 2 has not the 2 cells that the header has"),
+        (b"case,dice\na,1,2\n", "row 1 has not the 2 cells that the header has"),
+        (b"case,dice\n\xff,1\n", "cannot be read as a CSV table: 'utf-8' codec"),
+        (b'case,dice\na,"1"2\n', "cannot be read as a CSV table: ',' expected after '\"'"),
+        (b'case,dice\na,"1\n', "cannot be read as a CSV table: unexpected end of data"),
+    ],
+)
+def test_what_is_no_table(content: bytes, expected: str, tmp_path: Path):
+    file = tmp_path / "scores.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(f"{file}: {expected}")):
+        read_table(file, ["case", "dice"])
 
 
 def test_no_file_is_no_rows(tmp_path: Path):
