@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from dckd_ext.inferers.distillation import DistillationOutput
 from dckd_ext.losses.precision import in_float32
 from dckd_ext.losses.sampler import PairSampler
+from dckd_ext.losses.unlabelled import confident_classes, labelled_samples
 
 __all__ = ["DistillationLoss", "Term"]
 
-INPUTS = ("logits", "label", "teacher_logits", "features", "teacher_features", "pairs")
+INPUTS = ("logits", "label", "classes", "teacher_logits", "features", "teacher_features", "pairs")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Term:
         loss: a module that takes the inputs in order and returns a scalar.
         weight: its weight after the ramp; a term of weight 0 is switched off.
         ramp: fractions of the training between which the weight rises linearly from 0, or None.
-        inputs: what the loss is called with, from "logits", "label", "teacher_logits", "features",
-            "teacher_features" and "pairs". Default: the loss's own ``inputs``, else logits and label, which
-            is what MONAI's losses take.
+        inputs: what the loss is called with, from "logits", "label", "classes", "teacher_logits",
+            "features", "teacher_features" and "pairs". Default: the loss's own ``inputs``, else logits and
+            label, which is what MONAI's losses take. A term that takes the label is computed on the samples
+            that have one; "classes" are the label or, of a sample without one, the teacher's confident
+            classes.
 
     Raises:
         ValueError: when weight, ramp or inputs are out of range.
@@ -75,13 +78,17 @@ class DistillationLoss(nn.Module):
         terms: the terms by name; None in the place of one leaves it out, as an overlay of a config may.
         pairs: draws the pairs for the terms that take them. It runs at every step, also while these terms
             ramp up from 0, so that the bank fills and all ranks stay in step under DDP.
+        min_confidence: least probability of the teacher's class for it to stand for a label that there is
+            not; voxels below it have no class. 0: all have one, as hard pseudo labels.
 
     Attributes:
         progress: fraction of the training that is done, in [0, 1], for the ramps; a handler sets it.
-        values: after a forward pass the unweighted value of every computed term, and "total".
+        values: after a forward pass the unweighted value of every computed term, and "total". In a step
+            without a labelled sample the terms that take the label are left out.
 
     Raises:
-        ValueError: when there is no term, or a term takes pairs and there is no sampler.
+        ValueError: when there is no term, a term takes pairs and there is no sampler, or the confidence is
+            not in [0, 1].
 
     Examples:
         >>> import torch
@@ -92,8 +99,16 @@ class DistillationLoss(nn.Module):
         ['segmentation', 'total']
     """
 
-    def __init__(self, terms: Mapping[str, Term | None], pairs: PairSampler | None = None) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, Term | None],
+        pairs: PairSampler | None = None,
+        min_confidence: float = 0.9,
+    ) -> None:
         super().__init__()
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"min_confidence must be in [0, 1], got {min_confidence}")
+        self.min_confidence = min_confidence
         self.terms = {name: term for name, term in terms.items() if term is not None}
         if not self.terms:
             raise ValueError("A distillation loss needs at least one term")
@@ -111,23 +126,26 @@ class DistillationLoss(nn.Module):
 
         Args:
             output: of a DistillationInferer; bare logits ``BCDHW`` will do where no term needs more.
-            label: class of each voxel, ``B1DHW``.
+            label: class of each voxel, ``B1DHW``; that of a sample without one is filled with `UNLABELLED`.
 
         Raises:
             ValueError: when the output lacks what a term takes; the message names the term.
         """
         given = _given(output, label)
+        if "teacher_logits" in given:
+            given["classes"] = confident_classes(given["label"], given["teacher_logits"], self.min_confidence)
         self._check(given)
+        labelled = labelled_samples(given["label"])
         total = given["logits"][:0].sum()  # attached to the graph, also while all terms ramp up from 0
         values = {}
         if self.pairs is not None and self._take_pairs():
             output = DistillationOutput(*(given[key] for key in DistillationOutput._fields))
-            given["pairs"] = self.pairs(output, given["label"])
+            given["pairs"] = self.pairs(output, given["classes"])
             total = total + given["pairs"].zero
         for name, term in self._active().items():
             weight = term.weight_at(self.progress)
-            if weight > 0:
-                value = self.losses[name](*(given[key] for key in term.input_names))
+            if weight > 0 and ("label" not in term.input_names or labelled.any()):
+                value = self.losses[name](*_inputs(term, given, labelled))
                 values[name] = value.detach()
                 total = total + weight * value
         self.values = {**values, "total": total.detach()}
@@ -149,6 +167,14 @@ class DistillationLoss(nn.Module):
                     f"Term {name!r} takes {missing}, but there is only {sorted(given)}: a "
                     "DistillationInferer adds the teacher's logits, and features where its taps are set"
                 )
+
+
+def _inputs(term: Term, given: Mapping[str, Any], labelled: Tensor) -> list[Any]:
+    """Collect what a term takes; of the samples with a label alone, if it takes that."""
+    inputs = [given[key] for key in term.input_names]
+    if "label" in term.input_names and not labelled.all():
+        return [each[labelled] for each in inputs]
+    return inputs
 
 
 def _given(output: DistillationOutput | Tensor, label: Tensor) -> dict[str, Any]:

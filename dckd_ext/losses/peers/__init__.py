@@ -19,8 +19,9 @@ All are usable from a config::
 from dckd_ext.losses.peers.affinity import RegionAffinityLoss
 from dckd_ext.losses.peers.attention import ATLoss
 from dckd_ext.losses.peers.cirkd import CIRKDLoss
+from dckd_ext.losses.peers.dist import DISTLoss
 from dckd_ext.losses.peers.dkd import DKDLoss
 from dckd_ext.losses.peers.fitnet import FitNetLoss
 from dckd_ext.losses.peers.ifvd import IFVDLoss
 
-__all__ = ["ATLoss", "CIRKDLoss", "DKDLoss", "FitNetLoss", "IFVDLoss", "RegionAffinityLoss"]
+__all__ = ["ATLoss", "CIRKDLoss", "DISTLoss", "DKDLoss", "FitNetLoss", "IFVDLoss", "RegionAffinityLoss"]

@@ -32,7 +32,7 @@ class RegionAffinityLoss(nn.Module):
         ValueError: when the number of classes is not positive.
     """
 
-    inputs = ("features", "teacher_features", "label")
+    inputs = ("features", "teacher_features", "classes")
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -40,15 +40,15 @@ class RegionAffinityLoss(nn.Module):
         self.num_classes = num_classes
 
     @in_float32
-    def forward(self, features: Tensor, teacher_features: Tensor, label: Tensor) -> Tensor:
+    def forward(self, features: Tensor, teacher_features: Tensor, classes: Tensor) -> Tensor:
         """Return the loss as a scalar, a zero attached to the graph where no case has two classes.
 
         Args:
             features: the student's map, ``BCDHW``.
             teacher_features: the teacher's map, ``BCDHW``; channels and size may differ.
-            label: class of each voxel, ``B1DHW``; a value outside the classes is ignored.
+            classes: class of each voxel, ``B1DHW``; a value outside the classes is ignored.
         """
-        student, teacher, masks = matched_classes(features, teacher_features, label, self.num_classes)
+        student, teacher, masks = matched_classes(features, teacher_features, classes, self.num_classes)
         present = masks.any(2)
         pairs = (present[:, :, None] & present[:, None, :]).triu(1)
         squared = (_affinity(student, masks) - _affinity(teacher, masks)).square() * pairs

@@ -34,7 +34,7 @@ class DKDLoss(nn.Module):
         ValueError: when the temperature is not positive.
     """
 
-    inputs = ("logits", "teacher_logits", "label")
+    inputs = ("logits", "teacher_logits", "classes")
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0) -> None:
         super().__init__()
@@ -44,26 +44,26 @@ class DKDLoss(nn.Module):
         self.temperature = temperature
 
     @in_float32
-    def forward(self, logits: Tensor, teacher_logits: Tensor, label: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, teacher_logits: Tensor, classes: Tensor) -> Tensor:
         """Return the loss as a scalar, a zero attached to the graph where no voxel has a class.
 
         Args:
             logits: the student's, ``BKDHW``.
             teacher_logits: the teacher's, ``BKDHW``.
-            label: class of each voxel, ``B1DHW``; a value outside the K classes is ignored.
+            classes: class of each voxel, ``B1DHW``; a value outside the K classes is ignored.
 
         Raises:
             ValueError: when the shapes differ, or there are fewer than two classes.
         """
-        if logits.shape != teacher_logits.shape or label.shape != (len(logits), 1, *logits.shape[2:]):
+        if logits.shape != teacher_logits.shape or classes.shape != (len(logits), 1, *logits.shape[2:]):
             raise ValueError(
                 "Logits must have one shape and the label their size, got "
                 f"{tuple(logits.shape)} of the student, {tuple(teacher_logits.shape)} of the teacher "
-                f"and {tuple(label.shape)} of the label"
+                f"and {tuple(classes.shape)} of the label"
             )
         if logits.shape[1] < 2:
             raise ValueError("DKD takes logits with a channel for each class, got logits of one channel")
-        true = label == torch.arange(logits.shape[1], device=label.device).view(1, -1, 1, 1, 1)
+        true = classes == torch.arange(logits.shape[1], device=classes.device).view(1, -1, 1, 1, 1)
         labelled = true.any(1)
         (student, student_rest), (teacher, teacher_rest) = (
             _decoupled(volume / self.temperature, true) for volume in (logits, teacher_logits.detach())

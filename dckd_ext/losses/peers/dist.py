@@ -1,0 +1,80 @@
+"""Distillation of relations, for teachers much stronger than their students."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dckd_ext.losses.maps import check_positive
+from dckd_ext.losses.precision import in_float32
+
+__all__ = ["DISTLoss"]
+
+_EPSILON = 1e-8
+
+
+class DISTLoss(nn.Module):
+    r"""Follow the teacher's relations between classes and between places, not its probabilities.
+
+    After Huang et al., "Knowledge distillation from a stronger teacher" (NeurIPS 2022), for dense prediction.
+    With probabilities p softened by T and Pearson's correlation :math:`\rho`,
+
+    .. math::
+        L = T^2 \Big( \beta \, \tfrac1N \sum_i \big(1 - \rho(p^s_{i \cdot}, p^t_{i \cdot})\big)
+            + \gamma \, \tfrac1K \sum_k \big(1 - \rho(p^s_{\cdot k}, p^t_{\cdot k})\big) \Big),
+
+    first over the classes at each voxel i, then over the voxels for each class k. Our decision: the second
+    correlation is taken within each case and averaged over the cases, since a batch holds few.
+
+    Args:
+        beta: weight of the relations between classes.
+        gamma: weight of the relations between places.
+        temperature: T.
+
+    Raises:
+        ValueError: when the temperature is not positive.
+
+    Examples:
+        >>> import torch
+        >>> logits = torch.rand(1, 3, 4, 4, 4)
+        >>> DISTLoss()(logits, logits).abs() < 1e-5
+        tensor(True)
+    """
+
+    inputs = ("logits", "teacher_logits")
+
+    def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0) -> None:
+        super().__init__()
+        check_positive(temperature=temperature)
+        self.beta = beta
+        self.gamma = gamma
+        self.temperature = temperature
+
+    @in_float32
+    def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """Return the loss as a scalar.
+
+        Args:
+            logits: the student's, ``BKDHW``.
+            teacher_logits: the teacher's, ``BKDHW``.
+
+        Raises:
+            ValueError: when the shapes differ, or there are fewer than two classes.
+        """
+        if logits.shape != teacher_logits.shape or logits.shape[1] < 2:
+            raise ValueError(
+                "DIST takes logits of one shape with a channel for each class, got "
+                f"{tuple(logits.shape)} of the student and {tuple(teacher_logits.shape)} of the teacher"
+            )
+        student, teacher = (
+            (volume / self.temperature).softmax(1).flatten(2) for volume in (logits, teacher_logits.detach())
+        )
+        between_classes = 1 - _correlation(student, teacher, dim=1).mean()
+        between_places = 1 - _correlation(student, teacher, dim=2).mean()
+        return self.temperature**2 * (self.beta * between_classes + self.gamma * between_places)
+
+
+def _correlation(one: Tensor, other: Tensor, dim: int) -> Tensor:
+    """Pearson's correlation along ``dim``; zero where one of them is constant."""
+    one, other = (values - values.mean(dim, keepdim=True) for values in (one, other))
+    norms = one.norm(dim=dim) * other.norm(dim=dim)
+    return (one * other).sum(dim) / norms.clamp(min=_EPSILON)
