@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 
 from dckd_ext.metrics.scores import score_case
 from dckd_ext.transforms.labels import read_label_for, whole_numbers
+from dckd_ext.utils.files import check_writable
 from dckd_ext.utils.tables import write_table
 
 __all__ = ["CaseScores", "classes_of"]
@@ -38,6 +39,7 @@ class CaseScores:
 
     Raises:
         ValueError: when a prediction and its label have different shapes; the error names the file.
+        OSError: before the first case, when ``path`` cannot be written.
     """
 
     def __init__(self, path: str, class_names: Mapping[int, str]) -> None:
@@ -47,6 +49,7 @@ class CaseScores:
 
     def attach(self, engine: Engine) -> None:
         """Register on an evaluator."""
+        engine.add_event_handler(Events.STARTED, lambda: check_writable(self.path))
         engine.add_event_handler(Events.ITERATION_STARTED, self._start_clock)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self._write)

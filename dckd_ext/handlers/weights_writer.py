@@ -15,7 +15,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
-from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.files import check_writable, written_whole
 
 __all__ = ["WeightsWriter", "save_weights"]
 
@@ -51,6 +51,7 @@ class WeightsWriter:
 
     Raises:
         ValueError: for an unknown ``select``.
+        OSError: before the first step, when ``path`` cannot be written.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class WeightsWriter:
         """Register on the trainer, and on the evaluator for "best"."""
         if not self.save_here:
             return
+        engine.add_event_handler(Events.STARTED, lambda: check_writable(self.path))
         if self.select == "best" and self.evaluator is not None:
             self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._write_if_best)
         else:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "written_whole"]
+__all__ = ["check_writable", "remove_leftovers", "written_whole"]
 
 # machine, process and chance make a name that no other writer has; the rest keeps the ending
 _PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
@@ -46,8 +46,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         'case,dice'
     """
     path = Path(path)
-    mark = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
-    beside = path.with_name(f".partial-{mark}-{path.name[-40:]}")  # names may have 255 bytes
+    beside = _beside(path)
     try:
         _open_folder(path.parent)
         yield beside
@@ -61,6 +60,29 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that could not be written later, and make its folder.
+
+    Raises:
+        OSError: with the path, when its folder cannot be made or written to, or it is a folder itself.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OSError(errno.EISDIR, f"cannot write {path}: {os.strerror(errno.EISDIR)}")
+    beside = _beside(path)
+    try:
+        _open_folder(path.parent)
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise _named(error, path, beside) or error from None
+
+
+def _beside(path: Path) -> Path:
+    mark = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".partial-{mark}-{path.name[-40:]}")  # names may have 255 bytes
 
 
 def _open_folder(folder: Path) -> None:
