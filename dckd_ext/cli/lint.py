@@ -14,7 +14,7 @@ __all__ = ["lint"]
 
 
 def lint(*bundles: str, config_file: str | list[str] | None = None, **overrides: Any) -> None:
-    """Check the configs of bundles, print one line a finding, and exit with 1 if there is any.
+    """Check the configs of bundles, print one line a finding, and exit with 1 if there is any but notes.
 
     No data, weights or network are needed, and nothing is run; `dckd_ext.lint.lint_bundle` says what counts.
     The options of a command for `python -m monai.bundle run` can be given as they are.
@@ -28,7 +28,7 @@ def lint(*bundles: str, config_file: str | list[str] | None = None, **overrides:
     Raises:
         FileNotFoundError: if a folder or a file is missing.
         ValueError: if there is no bundle, or a file cannot be read.
-        SystemExit: with code 1 when there are findings.
+        SystemExit: with code 1 when there are findings other than notes.
     """
     if not bundles:
         raise ValueError("expected the folder of a bundle: dckd lint BUNDLE")
@@ -40,6 +40,8 @@ def lint(*bundles: str, config_file: str | list[str] | None = None, **overrides:
         lists = [files] if files else config_lists(Path(bundle))
         print(f"{bundle}:", "; ".join(" + ".join(Path(file).name for file in names) for names in lists))
         findings += lint_bundle(bundle, files, overrides)
-    print(f"\n{len(findings)} finding(s)", *findings, sep="\n")
-    if findings:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    notes = [finding for finding in findings if finding.severity == "note"]
+    print(f"\n{len(errors)} finding(s)", *errors, *notes, sep="\n")
+    if errors:
         sys.exit(1)

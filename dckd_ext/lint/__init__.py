@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from dckd_ext.lint.components import missing_targets, wrong_calls
 from dckd_ext.lint.config import COMMAND_LINE, Config, Finding, nearest, shown
 from dckd_ext.lint.docs import config_lists, run_ids, unknown_files
 from dckd_ext.lint.metrics import absent_metrics
-from dckd_ext.lint.properties import USED_FROM_OUTSIDE, wrong_properties
+from dckd_ext.lint.preprocessing import preprocessing_differences
+from dckd_ext.lint.properties import USED_FROM_OUTSIDE, trains, wrong_properties
 from dckd_ext.lint.references import broken_texts, unreferenced_keys
 
 __all__ = ["Finding", "config_lists", "lint_bundle"]
@@ -33,8 +35,10 @@ def lint_bundle(
 
     Found are unknown overrides; keys that nothing refers to; references, macros and names in expressions that
     do not exist; handlers that name an absent metric; mappings that should be a component; targets that
-    cannot be imported, and arguments that they do not take or miss; and missing MONAI properties. Expressions
-    are parsed, not evaluated; targets are imported, which runs the code of the bundle's own modules.
+    cannot be imported, and arguments that they do not take or miss; missing MONAI properties; and differences
+    between the preprocessing of training and of inference, which are notes in a bundle that does not use this
+    package. Expressions are parsed, not evaluated; targets are imported, which runs the code of the bundle's
+    own modules.
 
     Args:
         bundle: folder of the bundle.
@@ -63,8 +67,22 @@ def lint_bundle(
             findings.update(config.findings)
             for check in (broken_texts, missing_targets, wrong_calls, absent_metrics, wrong_properties):
                 findings.update(check(config))
+    findings.update(_preprocessing(configs))
     findings.update(unreferenced_keys(configs, USED_FROM_OUTSIDE | run_ids(root)))
     return sorted(findings)
+
+
+def _preprocessing(configs: Sequence[Config]) -> Iterator[Finding]:
+    """Compare each training with the inference alone; a foreign bundle may prepare its data elsewhere."""
+    inference = next((config for config in configs if not trains(config)), None)
+    if inference:
+        for training in filter(trains, configs):
+            for finding in preprocessing_differences(training, inference):
+                yield finding if _uses_this_package(training) else replace(finding, severity="note")
+
+
+def _uses_this_package(config: Config) -> bool:
+    return any(isinstance(node, str) and node.startswith("dckd_ext.") for _, node in config.items())
 
 
 def _unknown_overrides(configs: Sequence[Config]) -> list[Finding]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from monai.bundle import ConfigComponent, ConfigExpression, ConfigParser, ReferenceResolver
 from monai.bundle.utils import MERGE_KEY, merge_kv
@@ -28,16 +28,18 @@ _SEP = ReferenceResolver.sep
 class Finding:
     """One thing that is wrong: the file and the key in it, what was found and what is expected.
 
-    Findings that differ in the hint alone are the same.
+    Findings that differ in the hint alone are the same. A note is what may be meant so.
     """
 
     file: str
     key: str
     text: str
     hint: str = field(default="", compare=False)
+    severity: Literal["error", "note"] = "error"
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.key}: {self.text}" + (f"; {self.hint}" if self.hint else "")
+        mark = "note: " if self.severity == "note" else ""
+        return f"{mark}{self.file}: {self.key}: {self.text}" + (f"; {self.hint}" if self.hint else "")
 
 
 class Config:

@@ -17,6 +17,7 @@ __all__ = [
     "parse",
     "reference_of",
     "references",
+    "referred",
     "undefined_names",
     "used_as_object",
 ]
@@ -81,7 +82,7 @@ def undefined_names(tree: ast.AST, imported: set[str]) -> list[str]:
 def used_as_object(tree: ast.AST) -> Iterator[tuple[str, str]]:
     """Each reference of which an attribute is taken, with the attribute: ('network', 'parameters')."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and (at := _referred(node.value)):
+        if isinstance(node, ast.Attribute) and (at := referred(node.value)):
             yield at, node.attr
 
 
@@ -93,7 +94,8 @@ def _absolute(at: str, text: str) -> str:
         return ReferenceResolver.normalize_id(text)
 
 
-def _referred(node: ast.AST) -> str | None:
+def referred(node: ast.AST) -> str | None:
+    """Return the id that a node of a parsed expression stands for, or None."""
     match node:
         case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(at))) if name == _REFERENCES:
             return at

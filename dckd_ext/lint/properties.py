@@ -13,7 +13,7 @@ from monai.utils import BundleProperty, BundlePropertyConfig
 from dckd_ext.lint.config import META, Config, Finding, shown
 from dckd_ext.lint.expressions import reference_of
 
-__all__ = ["COMPONENTS", "USED_FROM_OUTSIDE", "wrong_properties"]
+__all__ = ["COMPONENTS", "USED_FROM_OUTSIDE", "trains", "wrong_properties"]
 
 _ID, _REF_ID, _REQUIRED = BundlePropertyConfig.ID, BundlePropertyConfig.REF_ID, BundleProperty.REQUIRED
 _TRAIN = cast("dict[str, dict[str, Any]]", TrainProperties)
@@ -29,7 +29,7 @@ USED_FROM_OUTSIDE = {item[_ID] for item in _ALL if not item.get(_REF_ID)}
 
 def wrong_properties(config: Config) -> Iterator[Finding]:
     """Find required properties that are missing, and optional ones under another id than MONAI's."""
-    properties = _TRAIN if _trains(config) else _INFER
+    properties = _TRAIN if trains(config) else _INFER
     metadata = str(config.root / "configs" / "metadata.json")
     for file, group in ((config.files[0], properties), (metadata, _META)):
         for item in group.values():
@@ -46,7 +46,7 @@ def wrong_properties(config: Config) -> Iterator[Finding]:
                 )
 
 
-def _trains(config: Config) -> bool:
+def trains(config: Config) -> bool:
     """Tell a training by its trainer, or by a file that is called so."""
     return "train::trainer" in config or any(
         re.search(r"(^|_)train", Path(file).name) for file in config.files
