@@ -34,6 +34,11 @@ class Teacher(nn.Module):
         self.sources = None if label_map is None else _sources(label_map)
         self.train(False)
 
+    @property
+    def tapped(self) -> nn.Module:
+        """The network whose features a tap records."""
+        return self.network
+
     def train(self, mode: bool = True) -> Teacher:
         """Stay in eval mode, whatever `mode` says."""
         return super().train(False)
@@ -64,12 +69,12 @@ class Teacher(nn.Module):
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """Return the network inside (Distributed)DataParallel and `Teacher`."""
+    """Return the network inside (Distributed)DataParallel and whatever names the one to tap (`Teacher`)."""
     while True:
         if isinstance(network, (DataParallel, DistributedDataParallel)):
             network = network.module
-        elif isinstance(network, Teacher):
-            network = network.network
+        elif isinstance(tapped := getattr(network, "tapped", None), nn.Module):
+            network = tapped
         else:
             return network
 

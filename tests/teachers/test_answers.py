@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from monai.inferers import SimpleInferer, SlidingWindowInferer
+from torch import nn
+
+from dckd_ext.networks import Teacher
+from dckd_ext.teachers import AnswerStore, HeldOutTeachers
+from dckd_ext.teachers.coding import decode, encode
+
+
+class Counting(nn.Module):
+    """Three classes by a convolution; counts how often it is asked."""
+
+    def __init__(self, seed: int = 0, background: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body, self.head = nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, 3, 1)
+        self.head.bias.data[0] += background
+        self.calls = 0
+
+    def forward(self, image):
+        self.calls += 1
+        return self.head(self.body(image))
+
+
+CASES = [{"case": f"c{number}", "image": number} for number in range(3)]
+
+
+def prepare(case):
+    generator = torch.Generator().manual_seed(int(case["image"]))
+    return {**case, "image": torch.rand(1, 8, 6, 7, generator=generator)}
+
+
+def store(folder, network, **options) -> AnswerStore:
+    return AnswerStore(folder, lambda case: network, SimpleInferer(), **options)
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0, 30.0])
+def test_codes_keep_probabilities(scale):
+    logits = scale * torch.randn(3, 20, 20, 20, generator=torch.Generator().manual_seed(0))
+    exact, found = logits.double().softmax(0), decode(encode(logits)).double().exp()
+    relative = (found / exact - 1).abs()
+    assert relative[exact > 0.9].max() < 0.005
+    assert relative[exact > 0.3].max() < 0.02
+    assert relative[exact > 2e-7].max() < 0.07
+    assert found[exact < 1e-7].max() < 2e-7
+    soft, expected = (log_p.div(2).softmax(0) for log_p in (decode(encode(logits)), logits))
+    assert (soft - expected).abs().max() < 0.01
+
+
+def test_answers_are_those_of_the_live_teacher_and_asked_once(tmp_path):
+    network = Teacher(Counting())
+    answers = store(tmp_path, network, tap="body")
+    assert answers.write(CASES, prepare) == []
+    for case in CASES:
+        image = prepare(case)["image"]
+        found, live = answers.read(case["case"], image), answers.ask(case["case"], image)
+        torch.testing.assert_close(found.logits.exp(), live.logits.softmax(0), rtol=0.07, atol=1e-6)
+        torch.testing.assert_close(found.features, live.features)
+        torch.testing.assert_close(
+            live.features.float(), network.network.body(image[None])[0], atol=1e-2, rtol=0
+        )
+    before = network.network.calls
+    store(tmp_path, network, tap="body").write(CASES, prepare)
+    assert network.network.calls == before
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path):
+    network = Teacher(Counting())
+
+    def stopped(case):
+        if case["case"] == "c2":
+            raise KeyboardInterrupt
+        return prepare(case)
+
+    with pytest.raises(KeyboardInterrupt):
+        store(tmp_path, network).write(CASES, stopped)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["c0.npz", "c1.npz"]
+    store(tmp_path, network).write(CASES, prepare)
+    assert network.network.calls == 3
+
+
+@pytest.mark.parametrize("change", ["teacher", "image", "tap"])
+def test_another_teacher_image_or_tap_is_noticed(tmp_path, change):
+    store(tmp_path, Teacher(Counting())).write(CASES, prepare)
+    network = Teacher(Counting(seed=1 if change == "teacher" else 0))
+    other = store(tmp_path, network, tap="body" if change == "tap" else None)
+    image = prepare({"image": 5 if change == "image" else 0})["image"]
+    with pytest.raises(ValueError, match=r"c0\.npz: found another teacher's or another image's answer"):
+        other.read("c0", image)
+    other.write([{"case": "c0", "image": 5 if change == "image" else 0}], prepare)
+    assert other.read("c0", image).logits.shape == (3, 8, 6, 7)
+
+
+def test_a_missing_answer_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"c0\.npz: found no answer, expected one to the image of c0"):
+        store(tmp_path, Teacher(Counting())).read("c0", torch.zeros(1, 4, 4, 4))
+
+
+def test_volumes_in_which_the_teacher_finds_nothing_are_named(tmp_path):
+    network = Counting(background=100.0)
+    assert store(tmp_path, Teacher(network)).write(CASES, prepare) == ["c0", "c1", "c2"]
+
+
+def test_a_tap_of_another_size_is_refused_before_anything_is_kept(tmp_path):
+    network = nn.Sequential(nn.Conv3d(1, 2, 2, 2), nn.Upsample(scale_factor=2), nn.Conv3d(2, 3, 1))
+    answers = store(tmp_path, Teacher(network), tap="0")
+    with pytest.raises(ValueError, match=r"'0' gives maps of \(4, 3, 3\) voxels for a volume of \(8, 6, 6\)"):
+        answers.write(CASES[:1], lambda case: {"image": prepare(case)["image"][..., :6]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_slide_over_logits_and_features(tmp_path):
+    network = Counting()
+    inferer = SlidingWindowInferer(roi_size=(4, 4, 4), overlap=0.5, mode="gaussian")
+    answers = AnswerStore(tmp_path, lambda case: Teacher(network), inferer, tap="body")
+    answer = answers.ask("c0", prepare(CASES[0])["image"])
+    expected = inferer(prepare(CASES[0])["image"][None], network)[0]
+    torch.testing.assert_close(answer.logits, expected.detach())
+    assert answer.features.shape == (4, 8, 6, 7)
+
+
+@pytest.fixture
+def split(tmp_path):
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps({"folds": [["a"], ["b", "c"], ["d"]]}))
+    return file
+
+
+def test_each_case_is_answered_by_the_teacher_that_held_it_out(split):
+    image = torch.rand(1, 1, 4, 4, 4)
+    networks = {1: Teacher(Counting(1)), 2: Teacher(Counting(2))}
+    chosen = HeldOutTeachers(networks, split)
+    for case, fold in {"b": 1, "c": 1, "d": 2}.items():
+        torch.testing.assert_close(chosen(case)(image), networks[fold](image).log_softmax(1))
+    both = np.mean([network(image).softmax(1).numpy() for network in networks.values()], 0)
+    np.testing.assert_allclose(chosen("unlabelled")(image).exp().numpy(), both, rtol=1e-5)
+
+
+def test_a_fold_without_a_teacher_is_named(split):
+    chosen = HeldOutTeachers({1: Teacher(Counting())}, split)
+    chosen.check(["b", "c", "unlabelled"])
+    with pytest.raises(ValueError, match=r"no teacher's weights for fold 0, fold 2"):
+        chosen.check(["a", "b", "d"])
+    with pytest.raises(ValueError, match=r"no teacher that held out fold 0, of which a is"):
+        chosen("a")
+    with pytest.raises(ValueError, match=r"names the folds \[7\], .* has 0 to 2"):
+        HeldOutTeachers({7: Teacher(Counting())}, split)
