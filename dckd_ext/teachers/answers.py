@@ -122,8 +122,7 @@ class AnswerStore:
                 found, expected = tuple(answer.features.shape[1:]), tuple(image.shape[1:])
                 raise ValueError(
                     f"the tap {self.tap!r} gives maps of {found} voxels for a volume of {expected}: features "
-                    "that are kept must have the volume's size, so choose another tap, or ask for features at "
-                    "every step"
+                    "that are kept must have the volume's size: choose another tap, or ask for them each step"
                 )
             arrays["features"] = answer.features.numpy()
         with written_whole(self._file(name)) as beside, open(beside, "wb") as file:

