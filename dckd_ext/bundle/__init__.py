@@ -1,6 +1,6 @@
 """Configs, networks and class names of any MONAI bundle, the model zoo's included."""
 
-from dckd_ext.bundle.config import importable, load_bundle_config
+from dckd_ext.bundle.config import importable, is_distillation, load_bundle_config
 from dckd_ext.bundle.metadata import check_compatible, class_names, in_channels
 from dckd_ext.bundle.networks import student_network, teacher_network
 
@@ -9,6 +9,7 @@ __all__ = [
     "class_names",
     "importable",
     "in_channels",
+    "is_distillation",
     "load_bundle_config",
     "student_network",
     "teacher_network",

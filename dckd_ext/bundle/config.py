@@ -14,7 +14,15 @@ from yaml import YAMLError
 
 from dckd_ext.utils.documents import read_mapping
 
-__all__ = ["StrPath", "bundle_root", "config_file", "importable", "load_bundle_config", "metadata_file"]
+__all__ = [
+    "StrPath",
+    "bundle_root",
+    "config_file",
+    "importable",
+    "is_distillation",
+    "load_bundle_config",
+    "metadata_file",
+]
 
 StrPath = str | PathLike[str]
 
@@ -42,6 +50,23 @@ def load_bundle_config(bundle: StrPath) -> ConfigParser:
     return parser
 
 
+def is_distillation(bundle: StrPath) -> bool:
+    """Tell whether a bundle is a workflow that trains another bundle's network and has no weights of its own.
+
+    Its train config has the keys ``teacher_bundle`` and ``student_bundle``. One that is missing or broken
+    tells nothing.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    files = [file for file in _config_files(bundle_root(bundle), "train") if file.is_file()]
+    try:
+        config = ConfigParser.load_config_file(files[0]) if files else None
+    except (ValueError, YAMLError):
+        return False
+    return isinstance(config, dict) and {"teacher_bundle", "student_bundle"} <= config.keys()
+
+
 def bundle_root(bundle: StrPath) -> Path:
     """Return the absolute folder of a bundle; raises FileNotFoundError if there is none."""
     root = Path(bundle).expanduser().resolve()
@@ -52,13 +77,17 @@ def bundle_root(bundle: StrPath) -> Path:
 
 def config_file(root: Path) -> Path:
     """Return a bundle's inference config, or its train config where it has none."""
-    names = [
-        f"configs/{kind}.{ending}" for kind in ("inference", "train") for ending in ("json", "yaml", "yml")
-    ]
-    for name in names:
-        if (root / name).is_file():
-            return root / name
+    files = [*_config_files(root, "inference"), *_config_files(root, "train")]
+    for file in files:
+        if file.is_file():
+            return file
+    names = [file.relative_to(root).as_posix() for file in files]
     raise FileNotFoundError(f"{root} is no bundle: it has none of {names}")
+
+
+def _config_files(root: Path, kind: str) -> list[Path]:
+    """Return where a bundle may have its train or inference config."""
+    return [root / "configs" / f"{kind}.{ending}" for ending in ("json", "yaml", "yml")]
 
 
 def metadata_file(root: Path) -> Path:

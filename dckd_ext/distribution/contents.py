@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from dckd_ext.bundle import is_distillation
 from dckd_ext.distribution.links import dead_links
 
-__all__ = ["LARGE", "file_problems", "is_distillation", "packed_files"]
+__all__ = ["LARGE", "file_problems", "packed_files"]
 
 LARGE = 25 * 2**20
 """Bytes; the model zoo takes larger files through `large_files.yml` alone."""
@@ -48,11 +49,6 @@ def packed_files(root: Path) -> dict[str, Path]:
             if _is_packed(here / name):
                 found[(here / name).as_posix()] = root / here / name
     return dict(sorted(found.items()))
-
-
-def is_distillation(root: Path) -> bool:
-    """Tell whether a bundle is a workflow that trains another bundle's weights and has none of its own."""
-    return root.name.endswith("_distillation")
 
 
 def file_problems(root: Path) -> Iterator[str]:

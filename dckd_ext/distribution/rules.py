@@ -5,7 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from dckd_ext.distribution.contents import file_problems, is_distillation
+from dckd_ext.bundle import is_distillation
+from dckd_ext.distribution.contents import file_problems
 from dckd_ext.distribution.exports import export_problems
 from dckd_ext.distribution.metadata import metadata_problems
 from dckd_ext.distribution.weight_files import network_problems

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dckd_ext.bundle import load_bundle_config, student_network
+from dckd_ext.bundle import is_distillation, load_bundle_config, student_network
 from dckd_ext.export import predict
 from dckd_ext.export.networks import differences, read_torchscript, size_step, write_onnx, write_torchscript
 from dckd_ext.export.predict import KEY
@@ -46,7 +46,7 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
             those of the network, or an exported network gives other logits. Nothing is written then.
     """
     root = Path(bundle).expanduser().resolve()
-    if root.name.endswith("_distillation"):
+    if is_distillation(root):
         raise ValueError(f"{root.name} has no weights of its own: export the student bundle that it trains")
     weights = root / "models" / "model.pt"
     check_weights(weights)

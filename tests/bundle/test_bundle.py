@@ -1,6 +1,7 @@
 """Networks read from bundles that look like those of the model zoo."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from dckd_ext.bundle import (
     check_compatible,
     class_names,
     in_channels,
+    is_distillation,
     load_bundle_config,
     student_network,
     teacher_network,
 )
 from dckd_ext.networks.taps import Tap, suggest_tap
+from tests.conftest import BUNDLES
 
 ROI = (16, 24, 16)
 TEACHER_CLASSES = ["Background", "Posterior", "Anterior"]
@@ -330,3 +333,28 @@ def test_incompatible_classes(tmp_path, teacher, label_map, text):
 def test_incompatible_channels(tmp_path):
     with pytest.raises(ValueError, match="4 channels, the student of 1"):
         check_compatible(*pair(tmp_path, STUDENT_CLASSES, STUDENT_CLASSES, channels=4))
+
+
+@pytest.mark.parametrize("family", ["hippocampus", "abus"])
+def test_distillation_bundles_are_known_by_their_keys(family: str, tmp_path: Path):
+    """A copy by any name is one; another bundle that is called so is not."""
+    shipped = {path.name: is_distillation(path) for path in BUNDLES.glob(f"{family}_*")}
+    assert {name for name, distils in shipped.items() if distils} == {f"{family}_distillation"}
+    assert len(shipped) == 4
+    configs = shutil.ignore_patterns("models")
+    renamed = shutil.copytree(BUNDLES / f"{family}_distillation", tmp_path / "mine", ignore=configs)
+    other = shutil.copytree(
+        BUNDLES / f"{family}_teacher_segmentation", tmp_path / "a_distillation", ignore=configs
+    )
+    assert is_distillation(renamed)
+    assert not is_distillation(other)
+
+
+def test_a_train_config_that_tells_nothing(tmp_path: Path):
+    (tmp_path / "configs").mkdir()
+    assert not is_distillation(tmp_path)
+    for text in ("teacher_bundle: [", "- teacher_bundle", "teacher_bundle: a"):
+        (tmp_path / "configs" / "train.yaml").write_text(text)
+        assert not is_distillation(tmp_path)
+    with pytest.raises(FileNotFoundError, match="No bundle folder"):
+        is_distillation(tmp_path / "gone")

@@ -73,7 +73,8 @@ def make_bundle(folder: Path, name: str = NAME) -> Path:
     (root / "docs" / "data_license.txt").write_text("None.\n")
     write_json(root / "configs" / "metadata.json", metadata())
     write_json(root / "configs" / "inference.json", {"network_def": NETWORK, "bundle_root": "."})
-    write_json(root / "configs" / "train.json", {"network_def": NETWORK})
+    others = {"teacher_bundle": "t", "student_bundle": "s"} if name.endswith("_distillation") else {}
+    write_json(root / "configs" / "train.json", {"network_def": NETWORK, **others})
     torch.save(weights(), root / "models" / "model.pt")
     return root
 
