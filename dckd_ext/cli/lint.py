@@ -13,16 +13,20 @@ from dckd_ext.lint import config_lists, lint_bundle
 __all__ = ["lint"]
 
 
-def lint(*bundles: str, config_file: str | list[str] | None = None, **overrides: Any) -> None:
+def lint(
+    *bundles: str, config_file: str | list[str] | None = None, trust: bool = False, **overrides: Any
+) -> None:
     """Check the configs of bundles, print one line a finding, and exit with 1 if there is any but notes.
 
-    No data, weights or network are needed, and nothing is run; `dckd_ext.lint.lint_bundle` says what counts.
+    No data, weights or network are needed, and nothing of a bundle is run, unless `--trust` is given;
+    `dckd_ext.lint.lint_bundle` says what counts.
     The options of a command for `python -m monai.bundle run` can be given as they are.
 
     Args:
         bundles: folders.
         config_file: one config file, or a list that is merged; by default train and inference, and every list
             that a command in the bundle's docs uses.
+        trust: import the bundle's `scripts` too, which runs their code; else they are read.
         overrides: as for a run, ``--key value``; a key that no config has is a finding.
 
     Raises:
@@ -39,7 +43,7 @@ def lint(*bundles: str, config_file: str | list[str] | None = None, **overrides:
     for bundle in bundles:
         lists = [files] if files else config_lists(Path(bundle))
         print(f"{bundle}:", "; ".join(" + ".join(Path(file).name for file in names) for names in lists))
-        findings += lint_bundle(bundle, files, overrides)
+        findings += lint_bundle(bundle, files, overrides, trust)
     errors = [finding for finding in findings if finding.severity == "error"]
     notes = [finding for finding in findings if finding.severity == "note"]
     print(f"\n{len(errors)} finding(s)", *errors, *notes, sep="\n")

@@ -1,9 +1,10 @@
-"""Check the configs of a MONAI bundle without data, weights or network; nothing in them is evaluated."""
+"""Check the configs of a MONAI bundle without data, weights or network; nothing in them is run."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -16,6 +17,7 @@ from dckd_ext.lint.components import missing_targets, wrong_calls
 from dckd_ext.lint.config import COMMAND_LINE, Config, Finding, nearest, shown
 from dckd_ext.lint.docs import config_lists, run_ids, unknown_files
 from dckd_ext.lint.metrics import absent_metrics
+from dckd_ext.lint.names import Names
 from dckd_ext.lint.preprocessing import preprocessing_differences
 from dckd_ext.lint.properties import USED_FROM_OUTSIDE, trains, wrong_properties
 from dckd_ext.lint.references import broken_texts, unreferenced_keys
@@ -30,21 +32,24 @@ def lint_bundle(
     bundle: str | PathLike[str],
     config_files: Sequence[str | PathLike[str]] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> list[Finding]:
     """Find what is wrong with the configs of a bundle, all at once.
 
     Found are unknown overrides; keys that nothing refers to; references, macros and names in expressions that
     do not exist; handlers that name an absent metric; mappings that should be a component; targets that
-    cannot be imported, and arguments that they do not take or miss; missing MONAI properties; and differences
+    cannot be found, and arguments that they do not take or miss; missing MONAI properties; and differences
     between the preprocessing of training and of inference, which are notes in a bundle that does not use this
-    package. Expressions are parsed, not evaluated; targets are imported, which runs the code of the bundle's
-    own modules.
+    package. Nothing of the bundle is run: expressions are parsed, its modules are read, and only installed
+    packages are imported.
 
     Args:
         bundle: folder of the bundle.
         config_files: one list to check, as one would give it to ``monai.bundle run``, from here or from the
             bundle; by default train and inference, and every list that a command in the docs uses.
         overrides: values by id, as one would give them to ``monai.bundle run``.
+        trust: import the bundle's own modules instead of reading them, which runs their code. Then what
+            decorators and calls in them make is checked too.
 
     Returns:
         What was found, by file and key; empty if nothing.
@@ -62,10 +67,11 @@ def lint_bundle(
     findings = {*_unknown_overrides(configs)}
     if not config_files:
         findings.update(unknown_files(root))
-    with importable(root.resolve()):
+    names = Names(root, trust)
+    with importable(root.resolve()) if trust else nullcontext():
         for config in configs:
-            findings.update(config.findings)
-            for check in (broken_texts, missing_targets, wrong_calls, absent_metrics, wrong_properties):
+            findings.update(config.findings, broken_texts(config, names), wrong_calls(config, names))
+            for check in (missing_targets, absent_metrics, wrong_properties):
                 findings.update(check(config))
     findings.update(_preprocessing(configs))
     findings.update(unreferenced_keys(configs, USED_FROM_OUTSIDE | run_ids(root)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator
-from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from monai.bundle import ComponentLocator, ConfigComponent, ReferenceResolver
 
 from dckd_ext.lint.config import Config, Finding, join, nearest
 from dckd_ext.lint.expressions import used_as_object
+from dckd_ext.lint.names import Names
 from dckd_ext.lint.properties import COMPONENTS
 from dckd_ext.lint.references import ENTRY_POINTS
 
@@ -25,11 +25,10 @@ _OBJECTS = {
 }
 
 
-def wrong_calls(config: Config) -> Iterator[Finding]:
+def wrong_calls(config: Config, names: Names) -> Iterator[Finding]:
     """Targets that cannot be imported, arguments that they do not take, and arguments that they miss.
 
-    Imports the targets, so the bundle's own modules must be importable; short names are MONAI's. A target
-    that takes any keyword (``**kwargs``) is not checked for unknown ones.
+    Short names are MONAI's. A target that takes any keyword (``**kwargs``) is not checked for unknown ones.
     """
     locator = ComponentLocator()
     for at, node in config.items():
@@ -39,23 +38,20 @@ def wrong_calls(config: Config) -> Iterator[Finding]:
         if isinstance(target, str) and target[:1] in ("$", "@"):
             continue  # known only when the config is run
         try:
-            found = _locate(ConfigComponent(node, locator=locator))
-        except ErrorDuringImport as error:
-            yield config.finding(at, f"_target_ {target!r} cannot be imported: {error.value!r}")
+            path = ConfigComponent(node, locator=locator).resolve_module_name()
+            found = names.find(path) if isinstance(path, str) else None
+        except ImportError as error:
+            yield config.finding(at, f"_target_ {target!r} cannot be imported: {error}")
             continue
         if not callable(found):
             yield config.finding(
                 at,
                 f"_target_ {target!r} cannot be found; expected a name of MONAI or a full path that imports",
+                "" if names.trust else "what is neither installed nor in the bundle is found with --trust",
             )
             continue
         for argument, wrong, hint in _wrong_arguments(found, node):
             yield config.finding(join(at, argument) if argument else at, f"{target} {wrong}", hint)
-
-
-def _locate(component: ConfigComponent) -> Any:
-    path = component.resolve_module_name()
-    return locate(path) if isinstance(path, str) else None
 
 
 def _wrong_arguments(target: Callable[..., Any], node: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from monai.bundle import ConfigComponent, ConfigExpression, ReferenceResolver
@@ -19,16 +18,17 @@ from dckd_ext.lint.expressions import (
     references,
     undefined_names,
 )
+from dckd_ext.lint.names import Names
 
 __all__ = ["ENTRY_POINTS", "broken_texts", "unreferenced_keys"]
 
 ENTRY_POINTS = {"imports", "initialize", "run", "finalize"}
 
 
-def broken_texts(config: Config) -> Iterator[Finding]:
+def broken_texts(config: Config, names: Names) -> Iterator[Finding]:
     """Find references and macros without a key, and expressions that are no Python or use undefined names.
 
-    Modules are looked for, not imported; the bundle's own ones must be importable.
+    Modules are looked for, not imported.
     """
     known = [shown(at) for at, _ in config.items()]
     texts = [(at, node) for at, node in config.items() if isinstance(node, str)]
@@ -47,10 +47,12 @@ def broken_texts(config: Config) -> Iterator[Finding]:
                 at, f"{text!r} stays a text; expected '@key' alone, or '$' for an expression"
             )
         if ConfigExpression.is_expression(text):
-            yield from (config.finding(at, f"{text!r} {wrong}") for wrong in _wrong(at, text, imported))
+            yield from (
+                config.finding(at, f"{text!r} {wrong}") for wrong in _wrong(at, text, imported, names)
+            )
 
 
-def _wrong(at: str, text: str, imported: set[str]) -> Iterator[str]:
+def _wrong(at: str, text: str, imported: set[str], modules: Names) -> Iterator[str]:
     try:
         tree = parse(at, text)
     except SyntaxError as error:
@@ -58,8 +60,8 @@ def _wrong(at: str, text: str, imported: set[str]) -> Iterator[str]:
         return
     if isinstance(tree, (ast.Import, ast.ImportFrom)):
         module = tree.names[0].name if isinstance(tree, ast.Import) else tree.module or ""
-        if not module or not find_spec(module.partition(".")[0]):
-            yield "imports a module that is not installed"
+        if not module or not modules.has(module):
+            yield "imports a module that is not installed, nor in the bundle"
     elif names := undefined_names(tree, imported):
         yield f"uses {', '.join(names)}, which no expression under 'imports' imports"
 
