@@ -2,14 +2,18 @@
 
 from dckd_ext.data.folders import case_list
 from dckd_ext.data.msd import download_msd, image_files, msd_datalist
+from dckd_ext.data.sampling import MixedSampler
 from dckd_ext.data.tdsc import ABUS_MAX_EXTENT, ABUS_SPACING, tdsc_datalist
+from dckd_ext.data.unlabelled import unlabelled_cases
 
 __all__ = [
     "ABUS_MAX_EXTENT",
     "ABUS_SPACING",
+    "MixedSampler",
     "case_list",
     "download_msd",
     "image_files",
     "msd_datalist",
     "tdsc_datalist",
+    "unlabelled_cases",
 ]
