@@ -14,7 +14,7 @@ __all__ = ["student_network", "teacher_network"]
 
 
 def student_network(bundle: StrPath) -> nn.Module:
-    """Build the `network_def` of a bundle, with random weights.
+    """Build the `network_def` of a bundle, with random weights. This runs the bundle's code.
 
     Args:
         bundle: folder of the bundle.
@@ -37,7 +37,7 @@ def student_network(bundle: StrPath) -> nn.Module:
 def teacher_network(
     bundle: StrPath, weights: StrPath | None = None, label_map: Mapping[int, int] | None = None
 ) -> Teacher:
-    """Build the network of a bundle with its weights, frozen and in eval mode.
+    """Build the network of a bundle with its weights, frozen and in eval mode. This runs the bundle's code.
 
     Args:
         bundle: folder of the bundle.

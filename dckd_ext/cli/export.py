@@ -11,10 +11,11 @@ def export(*bundles: str, out: str = "") -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
 
     Writes `models/model.ts`, `models/model.onnx` (which holds the settings of the inference config) and
-    `predict.py`, which segments volumes with numpy, nibabel and onnxruntime alone.
+    `predict.py`, which segments volumes with numpy, nibabel and onnxruntime alone. This runs the code of
+    the bundles: use those that you trust (docs/security.md).
 
     Args:
-        bundles: folders of bundles; their config is run.
+        bundles: folders of bundles.
         out: folder that gets a folder for each bundle; by default the files go into the bundles themselves.
 
     Raises:

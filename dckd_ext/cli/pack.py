@@ -17,8 +17,10 @@ def pack(*bundles: str, out: str, url: str = "") -> None:
     and `model_info.json` (version, sha256, size, address), `SHA256SUMS`, weights over 25 MB on their own, and
     `hub/NAME_vX.Y.Z/`: the files with a model card and, for the model zoo, `large_files.yml`.
 
+    The check runs the code of the bundles: use those that you trust (docs/security.md).
+
     Args:
-        bundles: folders of bundles; their config is run for the check.
+        bundles: folders of bundles.
         out: folder of the release; versions that are in it stay.
         url: address that this folder will have.
 

@@ -27,7 +27,8 @@ def report(
     Args:
         runs: NAME=RUN or NAME=RUN,BUNDLE. RUN is a folder with the scores_*.csv of evaluate.yaml, or that
             file. The folder's training.json, TensorBoard events and masks named CASE_seg.nii.gz are shown
-            as well. With BUNDLE, parameters and multiply-adds are counted.
+            as well. With BUNDLE, parameters and multiply-adds are counted,
+            which runs the code of the bundle: use one that you trust (docs/security.md).
         out: the HTML file.
         compare: paired differences to show, as A-B of two names, several with commas between.
         dataset_dir: folder of the volumes; with it and with masks in the runs, cases are pictured.

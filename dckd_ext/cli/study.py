@@ -18,6 +18,7 @@ def study(
 ) -> None:
     """Do the runs of a study that are not done yet, and sum up in study.md those that are.
 
+    This runs the code of the bundles that the study names: use those that you trust (docs/security.md).
     Studies may share a folder, and with it the runs that they have in common; the tables are of this study's
     runs alone.
 

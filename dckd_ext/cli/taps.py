@@ -22,6 +22,8 @@ _SIZE_KEYS = (
 def taps(bundle: str, roi_size: int | Sequence[int] | None = None) -> None:
     """Print the taps of a bundle's network: name, module type and output shape; the suggested one is marked.
 
+    This runs the code of the bundle: use one that you trust (docs/security.md).
+
     Args:
         bundle: folder of the bundle.
         roi_size: size of the image in voxels, one number or one an axis; by default the bundle's own.

@@ -31,7 +31,8 @@ TOLERANCE = 1e-4
 def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None = None) -> dict[str, Any]:
     """Write a bundle's network as TorchScript and ONNX, with `predict.py`, which needs the ONNX file alone.
 
-    Both networks are compared with the bundle's own at five sizes before any file takes its place.
+    Both networks are compared with the bundle's own at five sizes before any file takes its place. This runs
+    the bundle's code.
 
     Args:
         bundle: folder of a bundle with weights.
