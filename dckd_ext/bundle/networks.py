@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from dckd_ext.bundle.config import StrPath, bundle_root, config_file, importable, load_bundle_config
-from dckd_ext.networks import Teacher, check_weights, load_weights
+from dckd_ext.networks import Teacher, load_weights
 
 __all__ = ["student_network", "teacher_network"]
 
@@ -50,10 +50,9 @@ def teacher_network(
 
     Raises:
         FileNotFoundError: if the folder, its config or the weights are missing.
-        ValueError: if the weights are not those of the network.
+        ValueError: if the weights are not those of the network, or not finite.
     """
     network = student_network(bundle)
     file = Path(weights) if weights else bundle_root(bundle) / "models" / "model.pt"
-    check_weights(file)
     load_weights(network, file)
     return Teacher(network, label_map)

@@ -18,7 +18,7 @@ from dckd_ext.export import predict
 from dckd_ext.export.networks import differences, read_torchscript, size_step, write_onnx, write_torchscript
 from dckd_ext.export.predict import KEY
 from dckd_ext.export.settings import bundle_settings
-from dckd_ext.networks import check_weights, load_weights
+from dckd_ext.networks import load_weights
 
 __all__ = ["FILES", "TOLERANCE", "export_bundle"]
 
@@ -44,17 +44,16 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
     Raises:
         FileNotFoundError: if the folder, its config, metadata or weights are missing.
         ValueError: if `dckd_ext.export.predict` cannot do what the inference config says, the weights are not
-            those of the network, or an exported network gives other logits. Nothing is written then.
+            those of the network or not finite, or an exported network gives other logits. Nothing is written
+            then.
     """
     root = Path(bundle).expanduser().resolve()
     if is_distillation(root):
         raise ValueError(f"{root.name} has no weights of its own: export the student bundle that it trains")
-    weights = root / "models" / "model.pt"
-    check_weights(weights)
-    settings = bundle_settings(root)
     network = student_network(root)
-    load_weights(network, weights)
+    load_weights(network, root / "models" / "model.pt")
     network.float().eval()
+    settings = bundle_settings(root)
     roi_size, channels = settings["window"]["roi_size"], settings["channels"]
     step = size_step(network, roi_size)
     settings["size_step"] = step

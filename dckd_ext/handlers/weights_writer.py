@@ -15,6 +15,8 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
+from dckd_ext.networks.state_dicts import not_finite
+from dckd_ext.utils.errors import listed
 from dckd_ext.utils.files import check_writable, written_whole
 
 __all__ = ["WeightsWriter", "save_weights"]
@@ -23,12 +25,21 @@ _logger = logging.getLogger(__name__)
 
 
 def save_weights(network: nn.Module, path: str | os.PathLike[str], dtype: str = "float32") -> None:
-    """Save a flat state dict with its floating-point tensors in ``dtype``; other tensors keep theirs."""
+    """Save a flat state dict with its floating-point tensors in ``dtype``; other tensors keep theirs.
+
+    Raises:
+        ValueError: when a value is NaN or infinite, as 70000 is in float16; nothing is written then.
+    """
     kind = getattr(torch, dtype)
     state = {
         name: (tensor.to(kind) if tensor.is_floating_point() else tensor).detach().cpu().clone()
         for name, tensor in network.state_dict().items()
     }
+    if broken := not_finite(state):
+        raise ValueError(
+            f"{path}: not written, since {len(broken)} of {len(state)} tensors hold NaN or infinite values "
+            f"in {dtype}: {listed(broken, 3)}"
+        )
     with written_whole(path) as beside:
         torch.save(state, beside)
 

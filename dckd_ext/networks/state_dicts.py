@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,23 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from dckd_ext.utils.errors import first_line
+from dckd_ext.utils.errors import first_line, listed
 
-__all__ = ["check_weights", "load_weights", "read_state_dict"]
+__all__ = ["check_weights", "load_plain", "load_weights", "not_finite", "read_state_dict"]
 
 
-def check_weights(file: str | PathLike[str]) -> None:
-    """Refuse to start without trained weights, and say how to get them.
+def check_weights(network: nn.Module, file: str | PathLike[str]) -> None:
+    """Refuse to start without the trained weights of a network, and say how to get them; nothing is loaded.
+
+    Args:
+        network: whose weights they have to be.
+        file: as `load_weights` takes it.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: as `load_weights`.
     """
-    if not Path(file).is_file():
-        raise FileNotFoundError(
-            f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch "
-            "its weights, or name another file"
-        )
+    _weights_for(network, Path(file))
 
 
 def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
@@ -40,9 +41,20 @@ def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
         file: holds tensors only; see `read_state_dict`.
 
     Raises:
-        ValueError: if the file holds no state dict or that of another network; names the first keys.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds no state dict, that of another network (names the first keys), or values
+            that are NaN or infinite.
     """
-    state = _read_wrapped(Path(file))
+    network.load_state_dict(_weights_for(network, Path(file)))
+
+
+def _weights_for(network: nn.Module, file: Path) -> dict[str, torch.Tensor]:
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch "
+            "its weights, or name another file"
+        )
+    state = _read_wrapped(file)
     own = network.state_dict()
     problems = {
         "missing": [key for key in own if key not in state],
@@ -54,9 +66,9 @@ def load_weights(network: nn.Module, file: str | PathLike[str]) -> None:
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"The weights in {file} are not those of {type(network).__name__}: {listed}")
-    network.load_state_dict(state)
+        text = "; ".join(f"{len(keys)} {kind}: {listed(keys, 3)}" for kind, keys in problems.items() if keys)
+        raise ValueError(f"The weights in {file} are not those of {type(network).__name__}: {text}")
+    return state
 
 
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
@@ -64,13 +76,13 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or holds anything but tensors by name.
+        ValueError: if it cannot be read, or holds anything but tensors by name with finite values.
     """
-    return _plain_tensors(_load(file), file)
+    return _plain_tensors(load_plain(file), file)
 
 
 def _read_wrapped(file: Path) -> dict[str, torch.Tensor]:
-    state = _load(file)
+    state = load_plain(file)
     for key in ("model", "state_dict"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -80,7 +92,13 @@ def _read_wrapped(file: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _load(file: Path) -> Any:
+def load_plain(file: Path) -> Any:
+    """Read what `torch.save` wrote, if it is made of tensors and plain values, without running code of it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds something else, or is damaged; names the file.
+    """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -101,8 +119,14 @@ def _plain_tensors(state: Any, file: Path) -> dict[str, torch.Tensor]:
             raise ValueError(
                 f"{file} holds a {type(value).__name__} at {key!r}, expected a flat dict of plain tensors"
             )
+    if broken := not_finite(state):
+        raise ValueError(
+            f"{file} holds values that are NaN or infinite in {len(broken)} of {len(state)} tensors, "
+            f"expected finite weights: {listed(broken, 3)}"
+        )
     return dict(state)
 
 
-def _first(keys: Sequence[str], count: int = 3) -> str:
-    return ", ".join(keys[:count]) + (", ..." if len(keys) > count else "")
+def not_finite(state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the names of the tensors that hold NaN or infinity."""
+    return [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]

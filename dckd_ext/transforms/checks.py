@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
 from dckd_ext.transforms.reading import read_voxels
+from dckd_ext.utils.errors import listed
 
 __all__ = ["CheckVolumed", "check_foreground", "count_not_finite", "values_outside"]
 
@@ -114,15 +114,14 @@ def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> 
         key: key of the mask's path.
 
     Raises:
-        ValueError: when no mask has a foreground voxel, with their number and folder.
+        ValueError: when no mask has a foreground voxel; names the first of them.
     """
     for case in cases:
         if (read_voxels(case[key]) > 0).any():
             return
-    folders = sorted({os.path.dirname(str(case[key])) for case in cases})
     raise ValueError(
-        f"none of the {len(cases)} masks in {', '.join(folders) or 'the data list'} has a voxel above 0: "
-        "there is nothing to learn"
+        f"none of the {len(cases)} masks has a voxel above 0, so there is nothing to learn: "
+        f"{listed([str(case[key]) for case in cases])}"
     )
 
 

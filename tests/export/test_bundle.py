@@ -59,6 +59,15 @@ def test_missing_weights(tmp_path: Path):
         export_bundle(root)
 
 
+def test_weights_that_are_not_finite(tmp_path: Path):
+    root = weighted_copy("unet_student_segmentation", "hippocampus", tmp_path)
+    state = torch.load(root / "models" / "model.pt", weights_only=True)
+    torch.save({name: value * torch.nan for name, value in state.items()}, root / "models" / "model.pt")
+    with pytest.raises(ValueError, match=r"model\.pt holds values that are NaN or infinite"):
+        export_bundle(root)
+    assert not list(root.glob("models/*.onnx"))
+
+
 def test_weights_of_another_network(tmp_path: Path):
     root = weighted_copy("unet_student_segmentation", "hippocampus", tmp_path)
     torch.save({"weight": torch.zeros(1)}, root / "models" / "model.pt")

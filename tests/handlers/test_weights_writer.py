@@ -51,6 +51,16 @@ def test_half_precision_keeps_whole_numbers(tmp_path: Path):
     assert saved["num_batches_tracked"].dtype == torch.int64
 
 
+@pytest.mark.parametrize(("value", "dtype"), [(torch.nan, "float32"), (1e5, "float16")])
+def test_broken_weights_are_not_written(value: float, dtype: str, tmp_path: Path):
+    network = torch.nn.Linear(2, 2)
+    network.bias.data[1] = value
+    (tmp_path / "model.pt").write_bytes(b"precious")
+    with pytest.raises(ValueError, match=rf"model\.pt: not written, .* 1 of 2 tensors .* in {dtype}: bias"):
+        save_weights(network, tmp_path / "model.pt", dtype)
+    assert (tmp_path / "model.pt").read_bytes() == b"precious"
+
+
 def test_select_is_checked():
     with pytest.raises(ValueError, match="'last' or 'best', found 'first'"):
         WeightsWriter(torch.nn.Linear(1, 1), "model.pt", select="first")

@@ -1,0 +1,62 @@
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dckd_ext.networks import check_weights, load_weights, read_state_dict
+from dckd_ext.networks.state_dicts import not_finite
+
+
+def state(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"weight": torch.ones(2, 3), "bias": torch.zeros(2), **changes}
+
+
+def saved(folder: Path, content: object) -> Path:
+    torch.save(content, folder / "model.pt")
+    return folder / "model.pt"
+
+
+@pytest.mark.parametrize("wrap", ["model", "state_dict", None])
+def test_loads_what_fits(wrap: str | None, tmp_path: Path):
+    network = nn.Linear(3, 2)
+    before = network.weight.clone()
+    file = saved(tmp_path, {wrap: state()} if wrap else {f"module.{k}": v.half() for k, v in state().items()})
+    check_weights(network, file)
+    assert torch.equal(network.weight, before)
+    load_weights(network, file)
+    assert torch.equal(network.weight, torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            state(weight=torch.full((2, 3), torch.nan)),
+            "in 1 of 2 tensors, .*: weight",
+        ),
+        (state(bias=torch.tensor([0, -torch.inf])), "in 1 of 2 tensors, .*: bias"),
+        ({name: value * torch.nan for name, value in state().items()}, "in 2 of 2 tensors, .*: weight, bias"),
+    ],
+)
+@pytest.mark.parametrize("read", [check_weights, load_weights, read_state_dict])
+def test_broken_values_are_refused_with_the_file(content, expected: str, read, tmp_path: Path):
+    file = saved(tmp_path, content)
+    with pytest.raises(
+        ValueError, match=f"^{re.escape(str(file))} holds values that are NaN or infinite {expected}$"
+    ):
+        read(file) if read is read_state_dict else read(nn.Linear(3, 2), file)
+
+
+@pytest.mark.parametrize("use", [check_weights, load_weights])
+def test_other_weights_and_none(use, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"No weights at .*model\.pt"):
+        use(nn.Linear(3, 2), tmp_path / "model.pt")
+    file = saved(tmp_path, {"weight": torch.ones(2, 3)})
+    with pytest.raises(ValueError, match=r"model\.pt are not those of Linear: 1 missing: bias"):
+        use(nn.Linear(3, 2), file)
+
+
+def test_whole_numbers_are_finite():
+    assert not_finite({"count": torch.tensor(3), "scale": torch.tensor([1.0, torch.nan])}) == ["scale"]
