@@ -13,8 +13,8 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
-from dckd_ext.handlers.made_with import case_list_of, describe, differences, weights_digest
-from dckd_ext.networks.state_dicts import load_plain
+from dckd_ext.handlers.made_with import case_list_of, describe, differences
+from dckd_ext.networks.state_dicts import load_plain, tensors_digest
 from dckd_ext.utils.files import written_whole
 
 __all__ = ["MAY_CHANGE", "ResumeCheckpoint"]
@@ -131,7 +131,7 @@ class ResumeCheckpoint:
         if self.evaluator is not None:
             found["validation cases"] = case_list_of(self.evaluator.data_loader)
         if (teacher := _teacher_of(getattr(engine, "inferer", None))) is not None:
-            found["digest of the teacher's weights"] = weights_digest(teacher)
+            found["digest of the teacher's weights"] = tensors_digest(teacher.state_dict().values())
         return found
 
     def _read(self) -> dict[str, Any]:

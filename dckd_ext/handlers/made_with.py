@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -14,7 +13,7 @@ from torch.optim import Optimizer
 
 from dckd_ext.utils.errors import listed
 
-__all__ = ["case_list_of", "describe", "differences", "weights_digest"]
+__all__ = ["case_list_of", "describe", "differences"]
 
 _PLAIN = (int, float, str, bool, type(None))
 _NOT_PLAIN = object()
@@ -72,15 +71,6 @@ def _plain(value: Any) -> Any:
         parts = [_plain(part) for part in value]
         return _NOT_PLAIN if _NOT_PLAIN in parts else parts
     return _NOT_PLAIN
-
-
-def weights_digest(network: nn.Module) -> str:
-    """Return a digest of all weights of a network, the same on every device."""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def case_list_of(loader: Any) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch.nn as nn
 
 from dckd_ext.utils.errors import first_line, listed
 
-__all__ = ["check_weights", "load_plain", "load_weights", "not_finite", "read_state_dict"]
+__all__ = ["check_weights", "load_plain", "load_weights", "not_finite", "read_state_dict", "tensors_digest"]
 
 
 def check_weights(network: nn.Module, file: str | PathLike[str]) -> None:
@@ -125,6 +126,14 @@ def _plain_tensors(state: Any, file: Path) -> dict[str, torch.Tensor]:
             f"expected finite weights: {listed(broken, 3)}"
         )
     return dict(state)
+
+
+def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
+    """Return a digest of the values of tensors, the same on every device."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def not_finite(state: Mapping[str, torch.Tensor]) -> list[str]:

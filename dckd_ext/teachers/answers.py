@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dckd_ext.networks.state_dicts import tensors_digest
 from dckd_ext.networks.taps import Tap
 from dckd_ext.teachers.coding import decode, encode
 from dckd_ext.utils.files import written_whole
@@ -141,8 +141,10 @@ class AnswerStore:
     def _key(self, name: str, image: Tensor) -> str:
         teacher = self.teacher_of(name)
         if id(teacher) not in self._digests:
-            self._digests[id(teacher)] = _digest(teacher.state_dict().values())
-        return f"image {_digest([_plain(image)])}, teacher {self._digests[id(teacher)]}, tap {self.tap}"
+            self._digests[id(teacher)] = tensors_digest(teacher.state_dict().values())
+        return (
+            f"image {tensors_digest([_plain(image)])}, teacher {self._digests[id(teacher)]}, tap {self.tap}"
+        )
 
 
 class _WithFeatures:
@@ -159,10 +161,3 @@ class _WithFeatures:
 
 def _plain(image: Tensor) -> Tensor:
     return image.as_tensor() if isinstance(image, MetaTensor) else image
-
-
-def _digest(tensors: Iterable[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

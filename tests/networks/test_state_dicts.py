@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dckd_ext.networks import check_weights, load_weights, read_state_dict
-from dckd_ext.networks.state_dicts import not_finite
+from dckd_ext.networks.state_dicts import not_finite, tensors_digest
 
 
 def state(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -56,6 +56,13 @@ def test_other_weights_and_none(use, tmp_path: Path):
     file = saved(tmp_path, {"weight": torch.ones(2, 3)})
     with pytest.raises(ValueError, match=r"model\.pt are not those of Linear: 1 missing: bias"):
         use(nn.Linear(3, 2), file)
+
+
+def test_a_digest_is_that_of_the_values():
+    tensors = [torch.arange(6.0).reshape(2, 3), torch.tensor(3), torch.ones(2, dtype=torch.bfloat16)]
+    turned = [torch.arange(6.0).reshape(2, 3).t().contiguous().t(), *tensors[1:]]
+    assert tensors_digest(tensors) == tensors_digest(turned)
+    assert tensors_digest(tensors) != tensors_digest([tensors[0] + 1e-6, *tensors[1:]])
 
 
 def test_whole_numbers_are_finite():
