@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from dckd_ext.inferers.autocast import to_float32
+from dckd_ext.utils.precision import to_float32
 
 __all__ = ["in_float32"]
 
