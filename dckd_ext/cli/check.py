@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from dckd_ext.data import ABUS_SPACING
 from dckd_ext.data.survey import CaseSurvey, Listing, Problem, list_folder, survey_case
 from dckd_ext.transforms import ReadVolumed
+from dckd_ext.utils.files import check_writable
 from dckd_ext.utils.tables import write_table
 
 __all__ = ["check"]
@@ -45,20 +47,26 @@ def check(
     Raises:
         FileNotFoundError: when the folder has neither layout.
         ValueError: when ``nrrd_spacing`` is not three positive numbers, or dataset.json cannot be understood.
+        OSError: before the first case, when ``out`` cannot be written.
         SystemExit: with code 1 when there are problems.
+        KeyboardInterrupt: at Ctrl-C, after the problems of the cases until then; no file is written.
     """
     read = ReadVolumed(["image", "label"], nrrd_spacing, dtype=None, allow_missing_keys=True)
     listing = list_folder(dataset_dir)
     jobs = [(section, case) for section, cases in listing.sections.items() for case in cases]
-    cases = [
-        survey_case(listing, section, case, read, classes)
-        for section, case in tqdm(jobs, unit="case", desc="check")
-    ]
-    problems = [*listing.problems, *(problem for case in cases for problem in case.problems)]
     if out:
-        _write(Path(out), cases, listing.problems)
+        check_writable(out)
+    cases: list[CaseSurvey] = []
+    with suppress(KeyboardInterrupt):  # what was found until then is said
+        for section, case in tqdm(jobs, unit="case", desc="check"):
+            cases.append(survey_case(listing, section, case, read, classes))
+    problems = [*listing.problems, *(problem for case in cases for problem in case.problems)]
     print(_summary(listing, cases))
     print(f"\n{len(problems)} problem(s)", *problems, sep="\n")
+    if len(cases) < len(jobs):
+        raise KeyboardInterrupt(f"{len(cases)} of {len(jobs)} cases are checked")
+    if out:
+        _write(Path(out), cases, listing.problems)
     if problems:
         sys.exit(1)
 

@@ -32,6 +32,7 @@ def study(
 
     Raises:
         ValueError: when the study or the folder is not as it should be; at the end, when runs failed.
+        OSError: when the folder cannot be written to, or another process has it.
     """
     from dckd_ext.study import read_study, run_study, write_summary
 

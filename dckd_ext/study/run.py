@@ -1,6 +1,7 @@
 """One run of a study, in a process of its own: `python -m dckd_ext.study.run JOB.json`.
 
-A job is what `dckd_ext.study.runner` writes: either a pool to draw, or a training with its evaluation.
+With `--end-with-parent` it ends with the study that has started it. A job is what `dckd_ext.study.runner`
+writes: either a pool to draw, or a training with its evaluation.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ignite.handlers import BasicTimeProfiler
 from monai.bundle import ConfigWorkflow
 
 from dckd_ext.study.pool import write_pool
+from dckd_ext.utils.children import end_with_parent
 from dckd_ext.utils.files import written_whole
 
 __all__ = ["draw", "evaluate", "main", "train"]
@@ -140,4 +142,6 @@ def _peak_bytes(device: torch.device) -> int:
 
 
 if __name__ == "__main__":
+    if "--end-with-parent" in sys.argv[2:]:
+        end_with_parent()
     main(sys.argv[1])

@@ -6,8 +6,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,9 @@ from monai.bundle import ConfigParser
 from dckd_ext.data.folders import case_list, folder_layout
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
+from dckd_ext.utils.children import Children
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.folders import claimed
 
 __all__ = ["TABLE", "run_study"]
 
@@ -43,7 +43,8 @@ def run_study(
     """Do the runs of a study that are not done yet.
 
     A study that was stopped continues: finished runs have a line in ``runs.csv``, a run that was interrupted
-    goes on after its last epoch. A run that fails does not stop the others.
+    goes on after its last epoch. A run that fails does not stop the others. The processes of the runs end
+    when this one does.
 
     Args:
         study: what to run.
@@ -61,15 +62,13 @@ def run_study(
             weights.
         ValueError: when ``runs.csv`` has a run of another configuration under the same name, or the study
             asks for a split of data that come split.
+        OSError: when ``out`` cannot be written to, or another process has it.
     """
     _check_split(study, dataset_dir)
     _check_teachers(study)
     runner = _Runner(study, Path(dataset_dir).resolve(), Path(out).resolve(), tuple(devices))
-    todo = runner.open_runs()
-    _logger.info("%s: %d of %d runs to do", study.name, len(todo), len(study.runs()))
-    with ThreadPoolExecutor(jobs) as pool:
-        done = list(pool.map(runner.do, range(len(todo)), todo))
-    return [spec for spec, succeeded in zip(todo, done, strict=True) if not succeeded]
+    with claimed(out):
+        return runner.do_all(jobs)
 
 
 @dataclass
@@ -82,6 +81,21 @@ class _Runner:
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
         self.pool_locks: dict[str, threading.Lock] = {}
+        self.children = Children()
+
+    def do_all(self, jobs: int) -> list[RunSpec]:
+        """Do the runs without a line in the table; return those that failed."""
+        todo, total = self.open_runs(), len(self.study.runs())
+        _logger.info("%s: %d of %d runs to do", self.study.name, len(todo), total)
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                done = list(pool.map(self.do, range(len(todo)), todo))
+            except (KeyboardInterrupt, SystemExit):
+                self.children.end()
+                finished = total - len(self.open_runs())
+                _logger.warning("ended: %d of %d runs are done, the same command continues", finished, total)
+                raise
+        return [spec for spec, succeeded in zip(todo, done, strict=True) if not succeeded]
 
     def open_runs(self) -> list[RunSpec]:
         """List runs without a line in the table."""
@@ -187,12 +201,13 @@ class _Runner:
         folder = Path(job["folder"])
         file, log = folder / "job.json", folder / "log.txt"
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(job, indent=4), encoding="utf-8")
+        with written_whole(file) as beside:
+            beside.write_text(json.dumps(job, indent=4), encoding="utf-8")
         with open(log, "a", encoding="utf-8") as output:
-            command = [sys.executable, "-m", "dckd_ext.study.run", str(file)]
-            code = subprocess.run(
-                command, stdout=output, stderr=output, env=os.environ, check=False
-            ).returncode
+            command = [sys.executable, "-m", "dckd_ext.study.run", str(file), "--end-with-parent"]
+            code = self.children.run(command, output)
+        if code is None:
+            return None
         if code:
             _logger.error("%s: failed (exit %d), see %s", folder.name, code, log)
             return None

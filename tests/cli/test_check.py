@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from dckd_ext.cli.check import check
+from dckd_ext.data.survey import survey_case
 from tests.conftest import make_msd, write_volume
 from tests.data.abus_files import SHAPE, lesion, write_abus, write_nrrd
 
@@ -245,3 +248,25 @@ def test_from_the_command_line(abus: Path, tmp_path: Path):
     assert neither.returncode == 1
     assert neither.stderr.startswith("dckd: ")
     assert "Traceback" not in neither.stderr
+
+
+def test_an_interrupt_says_what_was_found_until_then(msd: Path, tmp_path: Path, monkeypatch, capsys):
+    cases = iter(range(3))
+
+    def interrupted(*arguments):
+        if next(cases) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return survey_case(*arguments)
+
+    monkeypatch.setattr("dckd_ext.cli.check.survey_case", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="2 of 6 cases are checked"):
+        check(str(msd), out=str(tmp_path / "cases.csv"), classes=3)
+    assert "0 problem(s)" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_cannot_be_written_is_found_first(msd: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("dckd_ext.cli.check.survey_case", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write .*/file/cases\.csv: "):
+        check(str(msd), out=str(tmp_path / "file" / "cases.csv"))

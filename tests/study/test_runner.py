@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -25,8 +24,11 @@ from dckd_ext.phantom import write_phantoms
 from dckd_ext.study import read_study, run_study
 from dckd_ext.study.run import _mean_seconds
 from dckd_ext.study.runner import _Runner
+from dckd_ext.utils import FolderInUseError
+from dckd_ext.utils.folders import HOLDER
 from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
+from tests.utils.test_children import is_running, wait_for
 
 ABUS = {"shape": (48, 64, 40), "spacing": [0.6, 0.5, 0.6]}
 
@@ -122,27 +124,35 @@ def test_data_that_come_split_are_scored_on_their_validation_section(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_killed_study_continues(tmp_path: Path, msd: Path, teacher_weights: Path, bundle_with_split: Path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_study_that_is_ended_ends_its_runs_and_continues(
+    number: signal.Signals, tmp_path: Path, msd: Path, teacher_weights: Path, bundle_with_split: Path
+):
     options = small_options(epochs=30, val_interval=30)
     arms = {"kd": str(ARMS / "logits.yaml")}
     file = small_study(tmp_path, teacher_weights, workflow=str(bundle_with_split), options=options, arms=arms)
     out = tmp_path / "out"
     command = [sys.executable, "-c", "from dckd_ext.cli import main; main()", "study", str(file)]
     command += ["--dataset_dir", str(msd), "--out", str(out)]
-    study = subprocess.Popen(command, start_new_session=True)
-    checkpoint = out / "work" / "unet-kd-fold0-seed0" / "resume.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.is_file() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.killpg(study.pid, signal.SIGKILL)
-    study.wait()
-    assert checkpoint.is_file()
+    study = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    run = out / "work" / "unet-kd-fold0-seed0"
+    assert wait_for((run / "resume.pt").is_file, 120)
+    with pytest.raises(FolderInUseError, match=f"{out} is in use by process {study.pid} "):
+        run_study(read_study(file), msd, out)
+    child = json.loads((run / HOLDER).read_text())["process"]
+    assert is_running(child)
+    study.send_signal(number)  # to it alone, not to the run
+    _, text = study.communicate(timeout=60)
+    assert study.returncode == {signal.SIGTERM: 143}.get(number, -number)
+    assert ("ended: 0 of 1 runs are done" in text) == (number == signal.SIGTERM)
+    assert wait_for(lambda: not is_running(child), 20)
     assert not (out / "runs.csv").is_file()
     subprocess.run(command, check=True)
-    log = (out / "work" / "unet-kd-fold0-seed0" / "log.txt").read_text()
+    log = (run / "log.txt").read_text()
     assert "continuing" in log.lower() or "resum" in log.lower()
     assert int(table(out)["unet-kd-fold0-seed0"]["steps"]) == 30
     assert (out / "study.md").is_file()
+    assert not [path for path in (*out.iterdir(), *run.iterdir()) if path.name.startswith(".")]
 
 
 @pytest.mark.slow
