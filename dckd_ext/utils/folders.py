@@ -1,4 +1,7 @@
-"""One run at a time in a folder."""
+"""One run at a time in a folder.
+
+Of the standard library alone, as `predict.py` is, which takes this module to where little else is installed.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,41 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
 
 from dckd_ext.utils.files import remove_leftovers
 
-__all__ = ["FolderInUseError", "claim_folder", "claimed", "release_folder"]
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
-LOCK, HOLDER = ".dckd.lock", ".dckd.holder.json"
-"""Names in the folder: the lock itself, and who has it, in words. `export/predict.py` knows both."""
+__all__ = ["LOCK", "FolderInUseError", "claim_folder", "claimed", "release_folder"]
 
+LOCK = ".dckd.lock"
+"""Name of the file in the folder that is locked; it says who has it."""
+
+_TAKEN = {errno.EAGAIN, errno.EACCES}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-_claims: dict[Path, FileLock] = {}
-_guard = threading.Lock()
-_logger = logging.getLogger(__name__)
+_PLACE = 2**30  # of the byte that Windows locks, behind the text, which others may then read
 
 
 class FolderInUseError(OSError):
     """Another process writes to the folder."""
+
+
+@dataclass
+class _Claim:
+    file: (
+        int  # descriptor; the system frees the lock when it is closed, so at the latest when the process ends
+    )
+    count: int = 1
+
+
+_claims: dict[Path, _Claim] = {}
+_guard = threading.Lock()
+_logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -48,9 +66,9 @@ def claimed(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def claim_folder(folder: str | os.PathLike[str]) -> None:
     """Make a folder if needed, and keep other processes' runs out of it until `release_folder`.
 
-    A process may claim a folder several times, and releases it as often, or by its end: the system frees the
-    lock of a process that was killed, and the next one takes it over. Unfinished files of killed processes
-    are removed (`remove_leftovers`). A file system without locks is warned of.
+    A process may claim a folder several times, and releases it as often, or by its end: the lock of a process
+    that was killed is free. Unfinished files of killed processes are removed (`remove_leftovers`). A file
+    system without locks is warned of.
 
     Args:
         folder: of results. The lock lies in it, so that it holds for all machines that share the folder.
@@ -62,18 +80,18 @@ def claim_folder(folder: str | os.PathLike[str]) -> None:
     folder = Path(folder).resolve()
     with _guard:
         if folder in _claims:
-            _claims[folder].acquire()
+            _claims[folder].count += 1
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _claims[folder] = _locked(folder)
-            (folder / HOLDER).write_text(json.dumps(_this_process()), encoding="utf-8")
+            file = _locked(folder)
         except OSError as error:
-            if folder in _claims:
-                _give_back(folder)
-            if isinstance(error, FolderInUseError):
-                raise
             raise OSError(error.errno, f"cannot write to the folder {folder}: {error.strerror}") from None
+        if file is None:
+            raise FolderInUseError(
+                f"{folder} is in use by {_holder(folder)}: wait for its end, or name another"
+            )
+        _claims[folder] = _Claim(file)
         remove_leftovers(folder)
 
 
@@ -81,55 +99,88 @@ def release_folder(folder: str | os.PathLike[str]) -> None:
     """Undo one `claim_folder`; a folder that this process has not claimed is left alone."""
     folder = Path(folder).resolve()
     with _guard:
-        lock = _claims.get(folder)
-        if lock is not None and lock.lock_counter > 1:
-            lock.release()
-        elif lock is not None:
-            _give_back(folder)
+        if folder in _claims:
+            _claims[folder].count -= 1
+            if not _claims[folder].count:
+                _give_back(folder)
 
 
-def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+def _locked(folder: Path) -> int | None:
+    """Return the locked file with this process's name in it, or None when another process has it."""
+    while True:
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _lock(file):
+                os.close(file)
+                return None
+            # the holder before may have removed it, and a third process made another
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), os.stat(folder / LOCK)):
+                    os.ftruncate(file, 0)
+                    os.lseek(file, 0, os.SEEK_SET)
+                    os.write(file, _this_process().encode())
+                    return file
+        except OSError:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _lock(file: int) -> bool:
     try:
-        lock.acquire()
-    except Timeout:
-        raise FolderInUseError(_refusal(folder)) from None
+        if sys.platform == "win32":
+            os.lseek(file, _PLACE, os.SEEK_SET)
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno in _TAKEN:
+            return False
         if error.errno not in _NO_LOCKS:
             raise
-        _logger.warning("%s: its file system knows no locks, a second run would not be kept out", folder)
-    return lock
+        _logger.warning("the file system of the output knows no locks: a second run would not be kept out")
+    return True
 
 
 def _give_back(folder: Path) -> None:
-    lock = _claims.pop(folder)
+    claim = _claims.pop(folder)
     # while it is held: whoever waits for the lock notices that its file is gone, and makes another
-    for name in (HOLDER, LOCK):
-        with suppress(OSError):  # Windows keeps the file until it is closed
-            (folder / name).unlink(missing_ok=True)
-    lock.release(force=True)
+    with suppress(OSError):  # Windows keeps the file until it is closed
+        (folder / LOCK).unlink()
+    os.close(claim.file)
 
 
 @atexit.register
-def _give_all_back(process: int = os.getpid()) -> None:
-    if os.getpid() == process:  # a fork has a copy of the claims, and no right to them
-        for folder in list(_claims):
-            _give_back(folder)
+def _give_all_back() -> None:
+    for folder in list(_claims):
+        _give_back(folder)
 
 
-def _this_process() -> dict[str, Any]:
-    return {
-        "process": os.getpid(),
-        "machine": platform.node(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
-    }
+def _forget() -> None:
+    """Let a fork, such as a worker of a data loader, have no part in what its parent has."""
+    for claim in _claims.values():
+        os.close(claim.file)
+    _claims.clear()
 
 
-def _refusal(folder: Path) -> str:
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _this_process() -> str:
+    return json.dumps(
+        {
+            "process": os.getpid(),
+            "machine": platform.node(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
+        }
+    )
+
+
+def _holder(folder: Path) -> str:
     try:
-        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        who = "process {process} on {machine}, since {since}: {command}".format(**holder)
+        holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        return "process {process} on {machine}, since {since}, {command}".format(**holder)
     except (OSError, ValueError, KeyError, TypeError):  # not written yet, or by something else
-        who = "another process"
-    return f"{folder} is in use by {who}. Wait for its end, or name another folder"
+        return "another process"

@@ -25,7 +25,7 @@ from dckd_ext.study import read_study, run_study
 from dckd_ext.study.run import _mean_seconds
 from dckd_ext.study.runner import _Runner
 from dckd_ext.utils import FolderInUseError
-from dckd_ext.utils.folders import HOLDER
+from dckd_ext.utils.folders import LOCK
 from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
 from tests.utils.test_children import is_running, wait_for
@@ -139,7 +139,7 @@ def test_a_study_that_is_ended_ends_its_runs_and_continues(
     assert wait_for((run / "resume.pt").is_file, 120)
     with pytest.raises(FolderInUseError, match=f"{out} is in use by process {study.pid} "):
         run_study(read_study(file), msd, out)
-    child = json.loads((run / HOLDER).read_text())["process"]
+    child = json.loads((run / LOCK).read_text())["process"]
     assert is_running(child)
     study.send_signal(number)  # to it alone, not to the run
     _, text = study.communicate(timeout=60)

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 import pytest
 
-from dckd_ext.utils.folders import HOLDER, LOCK, FolderInUseError, claim_folder, claimed, release_folder
+from dckd_ext.utils.folders import LOCK, FolderInUseError, claim_folder, claimed, release_folder
 
 HOLD = """
 import sys
@@ -63,7 +62,7 @@ def test_a_second_process_is_told_who_has_the_folder(tmp_path: Path):
         text = str(caught.value)
         who = f"process {process.pid} on {os.uname().nodename}"
         assert text.startswith(f"{folder} is in use by {who}, since 2")
-        assert f": -c {folder}. Wait" in text
+        assert f", -c {folder}: wait" in text
     with claimed(folder):
         pass
     assert list(folder.iterdir()) == []
@@ -73,9 +72,9 @@ def test_a_killed_holder_loses_the_folder(tmp_path: Path):
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait(30)
-        assert (tmp_path / HOLDER).is_file()
+        assert (tmp_path / LOCK).is_file()
         with claimed(tmp_path):
-            assert json.loads((tmp_path / HOLDER).read_text())["process"] == os.getpid()
+            assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,7 +106,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path):
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.csv")], check=False)
     assert len(list(tmp_path.iterdir())) == 1
     with claimed(tmp_path):
-        assert {path.name for path in tmp_path.iterdir()} == {LOCK, HOLDER}
+        assert {path.name for path in tmp_path.iterdir()} == {LOCK}
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path):
@@ -119,9 +118,34 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path):
 
 
 def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch, caplog):
-    def no_locks(self):
+    def no_locks(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with claimed(tmp_path):
         assert "knows no locks" in caplog.text
+
+
+def test_of_many_that_want_a_folder_one_has_it_at_a_time(tmp_path: Path):
+    """They come and go, and with them the lock's file."""
+    script = (
+        "import os, sys, time\nfrom dckd_ext.utils.folders import FolderInUseError, claimed\n"
+        "entered = 0\nend = time.monotonic() + 3\n"
+        "while time.monotonic() < end:\n"
+        "    try:\n"
+        "        with claimed(sys.argv[1]):\n"
+        "            os.close(os.open(sys.argv[1] + '/alone', os.O_CREAT | os.O_EXCL))\n"
+        "            os.unlink(sys.argv[1] + '/alone')\n"
+        "            entered += 1\n"
+        "    except FolderInUseError:\n"
+        "        pass\n"
+        "print(entered)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    entered = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sum(entered) > 100
+    assert list(tmp_path.iterdir()) == []
