@@ -1,6 +1,7 @@
-"""`dckd COMMAND`: one module of this package a command, imported only when it is called.
+"""`dckd COMMAND`: one module of this package a command.
 
-The modules import what an extra brings in their functions, so that `dckd` can list them all without it.
+The modules import what is heavy, or comes with an extra, in their functions: to list and describe the
+commands, and to refuse a mistyped option, neither torch nor monai is loaded.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import signal
 import sys
 from importlib import import_module
 
-import fire
+from cyclopts import App, CycloptsError, Parameter
+
+from dckd_ext import __version__
 
 __all__ = ["main"]
 
+COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
 _EXTRAS = {"matplotlib": "report", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}
-_COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
 
 
 def main() -> None:
@@ -22,11 +25,17 @@ def main() -> None:
 
     Ctrl-C and the signals TERM and HUP end it in order: nothing half is left, and the exit status is 128 plus
     the signal's number.
+
+    Raises:
+        SystemExit: with code 2 when the command line is wrong, before anything runs; with code 1 when the
+            command fails.
     """
     _end_in_order()
-    chosen = [name for name in _COMMANDS if name in sys.argv[1:2]] or _COMMANDS
     try:
-        fire.Fire({name: getattr(import_module(f"{__name__}.{name}"), name) for name in chosen}, name="dckd")
+        command_line()(sys.argv[1:], print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        print(f"dckd: {str(error).rstrip('.')}", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError) as error:
         sys.exit(f"dckd: {error}")
     except KeyboardInterrupt as interrupt:
@@ -38,6 +47,23 @@ def main() -> None:
             raise
         extra = _EXTRAS[module]
         sys.exit(f"dckd: {module} is not installed; in the source tree: pip install '.[{extra}]'")
+
+
+def command_line() -> App:
+    """Make the command line of all commands, from their signatures and docstrings."""
+    app = App(
+        name="dckd",
+        version=__version__,
+        help="Small networks for medical segmentation by knowledge distillation, on MONAI bundles.",
+        help_format="markdown",
+        # options are spelled as in Python and in bundles
+        default_parameter=Parameter(negative=(), name_transform=str),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,  # main says what was interrupted
+    )
+    for name in COMMANDS:
+        app.command(getattr(import_module(f"{__name__}.{name}"), name), name=name)
+    return app
 
 
 def _end_in_order() -> None:

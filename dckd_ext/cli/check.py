@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from tqdm import tqdm
-
-from dckd_ext.data import ABUS_SPACING
-from dckd_ext.data.survey import CaseSurvey, Listing, Problem, list_folder, survey_case
-from dckd_ext.transforms import ReadVolumed
+from dckd_ext.cli.values import Numbers
 from dckd_ext.utils.files import check_writable
 from dckd_ext.utils.tables import write_table
+
+if TYPE_CHECKING:
+    from dckd_ext.data.survey import CaseSurvey, Listing, Problem
 
 __all__ = ["check"]
 
@@ -26,7 +26,8 @@ _COLUMNS = (
 
 def check(
     dataset_dir: str,
-    nrrd_spacing: Sequence[float] = ABUS_SPACING,
+    *,
+    nrrd_spacing: Numbers | None = None,
     out: str | None = None,
     classes: int = 2,
 ) -> None:
@@ -40,7 +41,8 @@ def check(
 
     Args:
         dataset_dir: a folder in the layout of the Medical Segmentation Decathlon or of the open ABUS set.
-        nrrd_spacing: mm along the stored axes, for NRRD files whose header states none.
+        nrrd_spacing: mm along the stored axes, for NRRD files whose header states none; by default
+            0.2,0.073,0.475674, that of the open ABUS set.
         out: a CSV file to write, one row a case.
         classes: number of classes of the masks, the background counted.
 
@@ -51,7 +53,14 @@ def check(
         SystemExit: with code 1 when there are problems.
         KeyboardInterrupt: at Ctrl-C, after the problems of the cases until then; no file is written.
     """
-    read = ReadVolumed(["image", "label"], nrrd_spacing, dtype=None, allow_missing_keys=True)
+    from tqdm import tqdm
+
+    from dckd_ext.data import ABUS_SPACING
+    from dckd_ext.data.survey import list_folder, survey_case
+    from dckd_ext.transforms import ReadVolumed
+
+    spacing = ABUS_SPACING if nrrd_spacing is None else nrrd_spacing
+    read = ReadVolumed(["image", "label"], spacing, dtype=None, allow_missing_keys=True)
     listing = list_folder(dataset_dir)
     jobs = [(section, case) for section, cases in listing.sections.items() for case in cases]
     if out:
@@ -99,20 +108,16 @@ def _kinds(cases: Sequence[CaseSurvey]) -> str:
 
 
 def _sizes(cases: Sequence[CaseSurvey]) -> str:
-    sizes = np.array([case.size for case in cases if case.size])
-    if not sizes.size:
-        return "-"
-    return " x ".join(
-        f"{low}-{high}" if low != high else str(low)
-        for low, high in zip(sizes.min(axis=0), sizes.max(axis=0), strict=True)
-    )
+    edges = list(zip(*(case.size for case in cases if case.size), strict=False))
+    ends = [(min(edge), max(edge)) for edge in edges]
+    return " x ".join(f"{low}-{high}" if low != high else str(low) for low, high in ends) or "-"
 
 
 def _spread(cases: Sequence[CaseSurvey], value: Callable[[CaseSurvey], float | None]) -> str:
     values = [found for found in map(value, cases) if found is not None]
     if not values:
         return "-"
-    return " / ".join(f"{number:.3g}" for number in (min(values), float(np.median(values)), max(values)))
+    return " / ".join(f"{number:.3g}" for number in (min(values), statistics.median(values), max(values)))
 
 
 def _write(path: Path, cases: Sequence[CaseSurvey], others: Sequence[Problem]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["export"]
 
 
-def export(*bundles: str, out: str = "") -> None:
+def export(*bundles: str, out: str | None = None) -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
 
     Writes `models/model.ts`, `models/model.onnx` (which holds the settings of the inference config) and
@@ -25,7 +25,7 @@ def export(*bundles: str, out: str = "") -> None:
 
     if not bundles:
         raise ValueError("Name at least one bundle: dckd export BUNDLE...")
-    for bundle in map(str, bundles):
+    for bundle in bundles:
         report = export_bundle(bundle, Path(out) / Path(bundle).resolve().name if out else None)
         files = report.pop("files")
         for file in files:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from dckd_ext.distribution import fetch_bundle
-
 __all__ = ["fetch"]
 
 
 def fetch(
     name: str,
+    *,
     version: str | None = None,
     source: str | None = None,
     bundle_dir: str = ".",
@@ -31,8 +30,9 @@ def fetch(
         ValueError: if something is not as it should be; nothing is left then.
         OSError: if the source cannot be reached, or the bundle exists.
     """
-    version = None if version is None else str(version)
-    fetched = fetch_bundle(str(name), source, version, str(bundle_dir), force)
+    from dckd_ext.distribution import fetch_bundle
+
+    fetched = fetch_bundle(name, source, version, bundle_dir, force)
     if fetched.kept:
         print(f"kept:    the earlier bundle, as {fetched.kept}")
     print(f"fetched: {name} {fetched.version}, {fetched.size / 2**20:.1f} MB, SHA-256 verified")

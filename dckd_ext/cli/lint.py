@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from monai.utils import ensure_tuple
-
-from dckd_ext.lint import config_lists, lint_bundle
+from dckd_ext.cli.values import ConfigValue, Texts
 
 __all__ = ["lint"]
 
 
 def lint(
-    *bundles: str, config_file: str | list[str] | None = None, trust: bool = False, **overrides: Any
+    *bundles: str, config_file: Texts | None = None, trust: bool = False, **overrides: ConfigValue
 ) -> None:
     """Check the configs of bundles, print one line a finding, and exit with 1 if there is any but notes.
 
@@ -34,11 +31,11 @@ def lint(
         ValueError: if there is no bundle, or a file cannot be read.
         SystemExit: with code 1 when there are findings other than notes.
     """
+    from dckd_ext.lint import config_lists, lint_bundle
+
     if not bundles:
         raise ValueError("expected the folder of a bundle: dckd lint BUNDLE")
-    files = None
-    if config_file is not None:
-        files = config_file.split(",") if isinstance(config_file, str) else list(ensure_tuple(config_file))
+    files = None if config_file is None else list(config_file)
     findings = []
     for bundle in bundles:
         lists = [files] if files else config_lists(Path(bundle))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from dckd_ext.distribution import pack_bundles
-
 __all__ = ["pack"]
 
 
-def pack(*bundles: str, out: str, url: str = "") -> None:
+def pack(*bundles: str, out: str, url: str | None = None) -> None:
     """Check bundles against the rules of the model zoo and pack them; none is packed if one violates a rule.
 
     Writes `NAME_vX.Y.Z.zip` with the root folder `NAME/` for every bundle, the same bytes for the same files,
@@ -27,7 +25,9 @@ def pack(*bundles: str, out: str, url: str = "") -> None:
     Raises:
         ValueError: with every violation, or for a version that was packed before with other contents.
     """
-    packed = pack_bundles([str(bundle) for bundle in bundles], str(out), str(url))
+    from dckd_ext.distribution import pack_bundles
+
+    packed = pack_bundles(bundles, out, url or "")
     for bundle in packed:
         print(f"{bundle.title}.zip  {bundle.size / 2**20:.1f} MB  sha256 {bundle.sha256}")
     folder = Path(out).resolve()

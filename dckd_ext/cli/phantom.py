@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from dckd_ext.phantom import write_phantoms
+from dckd_ext.cli.values import Integers, Numbers
 
 __all__ = ["phantom"]
 
 
 def phantom(
     out: str,
+    *,
     count: int = 10,
     layout: str = "tdsc",
     seed: int = 0,
-    shape: Sequence[int] | None = None,
-    spacing: Sequence[float] | None = None,
+    shape: Integers | None = None,
+    spacing: Numbers | None = None,
     lesions: int | None = 1,
-    lesion_ml: Sequence[float] = (0.1, 9.0),
+    lesion_ml: Numbers = (0.1, 9.0),
     malignant: float = 0.58,
-    shares: Sequence[float] = (0.5, 0.15, 0.35),
+    shares: Numbers = (0.5, 0.15, 0.35),
     workers: int = 1,
 ) -> None:
     """Write COUNT synthetic ABUS volumes with lesion masks to OUT: no patient data, no evidence of anything.
@@ -40,6 +39,8 @@ def phantom(
         shares: of Train, Validation and Test among the volumes (tdsc).
         workers: processes.
     """
+    from dckd_ext.phantom import write_phantoms
+
     folder = write_phantoms(
         out, count, layout, seed, shape, spacing, lesions, lesion_ml, malignant, shares, workers
     )

@@ -27,7 +27,7 @@ def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float
 
     if not inputs:
         raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")
-    path = Path(str(model))
+    path = Path(model)
     file = path / "models" / "model.onnx" if path.is_dir() else path
-    if exported.predict([str(given) for given in inputs], str(out), file, threads, overlap):
+    if exported.predict(inputs, out, file, threads, overlap):
         sys.exit(1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dckd_ext.cli.values import Texts
 from dckd_ext.utils.files import written_whole
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["report"]
 def report(
     *runs: str,
     out: str = "report.html",
-    compare: str | Sequence[str] = (),
+    compare: Texts = (),
     dataset_dir: str | None = None,
     planes: str = "anatomical",
     title: str = "Segmentation report",
@@ -44,8 +45,7 @@ def report(
         raise ValueError("no runs given, expected NAME=RUN or NAME=RUN,BUNDLE for each")
     read = [read_run(text) for text in runs]
     check_same_cases(read)
-    wanted = compare.split(",") if isinstance(compare, str) else compare
-    comparisons = [_comparison(text, read) for text in wanted]
+    comparisons = [_comparison(text, read) for text in compare]
     html = page(title, read, comparisons, dataset_dir, planes)
     tables = markdown(title, read, comparisons)
     for ending, content in ((".md", tables), (".html", html)):

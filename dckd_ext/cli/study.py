@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from dckd_ext.cli.values import Texts
+
 __all__ = ["study"]
 
 
 def study(
     file: str,
-    dataset_dir: str = "",
-    out: str = "",
+    *,
+    dataset_dir: str | None = None,
+    out: str | None = None,
     jobs: int = 1,
-    devices: str | tuple[str, ...] = (),
+    devices: Texts = (),
     summary_only: bool = False,
 ) -> None:
     """Do the runs of a study that are not done yet, and sum up in study.md those that are.
@@ -28,7 +31,7 @@ def study(
         out: folder of the results, runs/NAME by default; with the same folder a study continues.
         jobs: runs at the same time. On a CPU set OMP_NUM_THREADS so that all have a core.
         devices: such as cuda:0,cuda:1, handed out in turn.
-        summary_only: true: no runs, only the tables and curves of those that are done.
+        summary_only: no runs, only the tables and curves of those that are done.
 
     Raises:
         ValueError: when the study or the folder is not as it should be; at the end, when runs failed.
@@ -37,14 +40,13 @@ def study(
     from dckd_ext.study import read_study, run_study, write_summary
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    named = [name for name in devices.split(",") if name] if isinstance(devices, str) else tuple(devices)
-    plan = read_study(str(file))
-    folder = Path(str(out) or f"runs/{plan.name}")
+    plan = read_study(file)
+    folder = Path(out or f"runs/{plan.name}")
     failed = []
     if not summary_only:
-        if not Path(str(dataset_dir)).is_dir() or not str(dataset_dir):
-            raise ValueError(f"dataset_dir {str(dataset_dir)!r} is no folder: give --dataset_dir")
-        failed = run_study(plan, str(dataset_dir), folder, jobs, named)
+        if not dataset_dir or not Path(dataset_dir).is_dir():
+            raise ValueError(f"dataset_dir {dataset_dir!r} is no folder: give --dataset_dir")
+        failed = run_study(plan, dataset_dir, folder, jobs, devices)
     text = write_summary(folder, plan.name, plan.baselines, {spec.name for spec in plan.runs()})
     print(text.read_text(encoding="utf-8"))
     print(f"summary: {text.resolve()}")

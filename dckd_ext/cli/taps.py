@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
+from typing import TYPE_CHECKING
 
-from dckd_ext.bundle import in_channels, load_bundle_config, student_network
-from dckd_ext.networks import check_roi_size
-from dckd_ext.networks.taps import TapInfo, list_taps, suggest_tap
+from dckd_ext.cli.values import Integers
+
+if TYPE_CHECKING:
+    from dckd_ext.networks.taps import TapInfo
 
 __all__ = ["taps"]
 
@@ -19,7 +20,7 @@ _SIZE_KEYS = (
 )
 
 
-def taps(bundle: str, roi_size: int | Sequence[int] | None = None) -> None:
+def taps(bundle: str, *, roi_size: Integers | None = None) -> None:
     """Print the taps of a bundle's network: name, module type and output shape; the suggested one is marked.
 
     This runs the code of the bundle: use one that you trust (docs/security.md).
@@ -31,9 +32,12 @@ def taps(bundle: str, roi_size: int | Sequence[int] | None = None) -> None:
     Raises:
         ValueError: if the network cannot take this size, or the bundle states none.
     """
+    from dckd_ext.bundle import in_channels, student_network
+    from dckd_ext.networks import check_roi_size, list_taps, suggest_tap
+
     network = student_network(bundle)
     channels = in_channels(bundle)
-    size = _size(bundle, roi_size)
+    size = _bundle_size(bundle) if roi_size is None else [*roi_size] * (3 if len(roi_size) == 1 else 1)
     check_roi_size(network, size)
     rows = list_taps(network, channels, size)
     try:
@@ -44,11 +48,9 @@ def taps(bundle: str, roi_size: int | Sequence[int] | None = None) -> None:
     print(_table(rows, suggested))
 
 
-def _size(bundle: str | PathLike[str], roi_size: int | Sequence[int] | None) -> list[int]:
-    if isinstance(roi_size, int):
-        return [roi_size] * 3
-    if roi_size is not None:
-        return [int(edge) for edge in roi_size]
+def _bundle_size(bundle: str) -> list[int]:
+    from dckd_ext.bundle import load_bundle_config
+
     parser = load_bundle_config(bundle)
     for key in _SIZE_KEYS:
         value = parser.get_parsed_content(key) if key in parser else None

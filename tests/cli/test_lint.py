@@ -39,7 +39,7 @@ def test_findings(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
-    "config_file", ["configs/train.yaml", "train.yaml,multi_gpu_train.yaml", ["train.yaml"]]
+    "config_file", [["configs/train.yaml"], ["train.yaml", "multi_gpu_train.yaml"], ["train.yaml"]]
 )
 def test_config_files(capsys: pytest.CaptureFixture[str], config_file):
     (found,) = findings_of(capsys, STUDENT, config_file=config_file, split=0)  # of evaluate.yaml

@@ -65,7 +65,7 @@ def test_interval_is_that_of_scipy():
 
 
 def test_paired_interval_is_that_of_scipy(plain, distilled, tmp_path, capsys):
-    report(f"new={distilled}", f"old={plain}", compare="new-old", out=str(tmp_path / "r.html"))
+    report(f"new={distilled}", f"old={plain}", compare=["new-old"], out=str(tmp_path / "r.html"))
     line = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("| new - old"))
     mean, low, high = map(float, re.findall(r"[-+]\d\.\d{4}", line.split("|")[4]))
     new, old = (_column(folder, "dice_mean") for folder in (distilled, plain))
@@ -198,7 +198,7 @@ def test_bad_scores(tmp_path, rows, columns, message):
         (["plain"], {}, ValueError, "expected NAME=RUN"),
         (["plain=nowhere"], {}, FileNotFoundError, r"nowhere holds 0 files scores_\*\.csv"),
         (["plain={plain}"], {"dataset_dir": "data"}, FileNotFoundError, "case_06_seg.nii.gz: evaluate with"),
-        (["plain={plain}"], {"compare": "plain-x"}, ValueError, r"'plain-x': .*\['plain'\]"),
+        (["plain={plain}"], {"compare": ["plain-x"]}, ValueError, r"'plain-x': .*\['plain'\]"),
     ],
 )
 def test_bad_arguments(plain, tmp_path, runs, options, error, message):

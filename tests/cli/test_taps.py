@@ -47,7 +47,7 @@ def test_size_of_the_bundle(bundle, capsys, config):
 
 
 def test_one_number_is_a_cube(bundle, capsys):
-    taps(bundle(), roi_size=16)
+    taps(bundle(), roi_size=[16])
     assert "2 x 16 x 16 x 16;" in capsys.readouterr().out
 
 
@@ -58,4 +58,4 @@ def test_unknown_size_is_asked_for(bundle):
 
 def test_size_that_does_not_fit_is_refused(bundle):
     with pytest.raises(ValueError, match=r"\[9, 8, 8\]"):
-        taps(bundle(), roi_size=8)
+        taps(bundle(), roi_size=[8])
