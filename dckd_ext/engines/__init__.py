@@ -1,9 +1,11 @@
-"""What MONAI's engines lack around a run: cases one by one, the end of a process group."""
+"""What MONAI's engines lack around a run: a look at the teacher, case by case, the end of a process group."""
 
 from dckd_ext.engines.cases import run_each_case
 from dckd_ext.engines.process_group import leave_process_group
+from dckd_ext.engines.teacher import check_teacher
 
 __all__ = [
+    "check_teacher",
     "leave_process_group",
     "run_each_case",
 ]

@@ -6,7 +6,6 @@ from dckd_ext.handlers.gradients import SkipBrokenSteps
 from dckd_ext.handlers.lesions import LesionScores
 from dckd_ext.handlers.scores import CaseScores
 from dckd_ext.handlers.seed import EpochSeed
-from dckd_ext.handlers.teacher import TeacherCheck
 from dckd_ext.handlers.terms import LossProgress, LossTerms
 from dckd_ext.handlers.weights_writer import WeightsWriter, save_weights
 
@@ -18,7 +17,6 @@ __all__ = [
     "LossTerms",
     "ResumeCheckpoint",
     "SkipBrokenSteps",
-    "TeacherCheck",
     "WeightAverage",
     "WeightsWriter",
     "average_of",

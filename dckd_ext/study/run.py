@@ -37,7 +37,7 @@ def main(file: str) -> None:
 def draw(job: Job) -> dict[str, Any]:
     """Check the teacher on the validation cases, then draw a pool of patches."""
     workflow = _workflow(job, "train", job["overlays"])
-    workflow.parser.get_parsed_content("teacher_check").run()
+    workflow.parser.get_parsed_content("check_teacher")
     return write_pool(workflow.parser, job["folder"], job["draws"], job["seed"])
 
 
@@ -120,10 +120,7 @@ def _train_on_pool(workflow: ConfigWorkflow, pool: str) -> None:
     """Let the training take patches and the teacher's answers from a pool."""
     parser = workflow.parser
     parser["train#dataset"] = {"_target_": "dckd_ext.study.PatchPool", "folder": pool}
-    if "teacher_check" in str(parser["run"]):
-        parser["run"] = ["$@train#trainer.run()"]  # the teacher was checked when the pool was drawn
-    # and so were the cases
-    parser["initialize"] = [step for step in parser["initialize"] if "@train#dataset#" not in str(step)]
+    parser.update({"check_teacher": None, "check_cases": None})  # both were done when the pool was drawn
     if isinstance(parser["train#trainer#prepare_batch"], dict):  # arms without a teacher take none of it
         for name in ("teacher_logits", "teacher_features"):
             parser[f"train#trainer#prepare_batch#extra_keys#{name}"] = name
