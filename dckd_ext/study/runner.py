@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 import logging
 import sys
@@ -11,24 +9,28 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from dckd_ext.data.folders import case_list, folder_layout
+from dckd_ext.study.digests import UNPROVED, run_digests
 from dckd_ext.study.plan import RunSpec, Study
 from dckd_ext.study.split import write_small_split
 from dckd_ext.utils.children import Children
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
+from dckd_ext.utils.tables import read_table, write_table
 
 __all__ = ["TABLE", "run_study"]
 
 TABLE = "runs.csv"
 COLUMNS = (
-    *("run", "student", "arm", "seed", "fold", "config", "dice_mean", "hd95_mean", "cases", "scores"),
-    *("steps", "train_seconds", "step_seconds", "loader_seconds", "peak_mb", "device", "threads"),
+    *("run", "student", "arm", "seed", "fold", "config", "teacher"),
+    *("dice_mean", "hd95_mean", "cases", "scores", "steps"),
+    *("train_seconds", "step_seconds", "loader_seconds", "peak_mb", "device", "threads"),
 )
 _logger = logging.getLogger(__name__)
 
@@ -58,15 +60,15 @@ def run_study(
         The runs that failed; their log says why.
 
     Raises:
-        FileNotFoundError: when ``dataset_dir`` has no layout that the bundles take, or a fold's teacher no
-            weights.
-        ValueError: when ``runs.csv`` has a run of another configuration under the same name, or the study
-            asks for a split of data that come split.
+        FileNotFoundError: when ``dataset_dir`` has no layout that the bundles take, or the teacher of a run
+            to do no weights.
+        ValueError: when ``runs.csv`` has a run of another configuration or teacher under the same name, or
+            the study asks for a split of data that come split.
         OSError: when ``out`` cannot be written to, or another process has it.
     """
     _check_split(study, dataset_dir)
-    _check_teachers(study)
     runner = _Runner(study, Path(dataset_dir).resolve(), Path(out).resolve(), tuple(devices))
+    _check_teachers(study, runner.open_runs())
     with claimed(out):
         return runner.do_all(jobs)
 
@@ -87,6 +89,12 @@ class _Runner:
         """Do the runs without a line in the table; return those that failed."""
         todo, total = self.open_runs(), len(self.study.runs())
         _logger.info("%s: %d of %d runs to do", self.study.name, len(todo), total)
+        if unproved := [run for run, line in self.lines().items() if not self.proves(line)]:
+            _logger.warning(
+                "%s: these runs are taken as done, though their digests are of an older rule that only their "
+                "teachers' weights could prove: %s",
+                *(self.out / TABLE, ", ".join(unproved)),
+            )
         with ThreadPoolExecutor(jobs) as pool:
             try:
                 done = list(pool.map(self.do, range(len(todo)), todo))
@@ -99,18 +107,38 @@ class _Runner:
 
     def open_runs(self) -> list[RunSpec]:
         """List runs without a line in the table."""
-        done = {row["run"]: row["config"] for row in read_table(self.out / TABLE)}
-        todo = []
-        for spec in self.study.runs():
-            config = self.config_hash(spec)
-            if done.get(spec.name, config) != config:
+        done = self.lines()
+        for line in done.values():
+            self.proves(line)
+        return [spec for spec in self.study.runs() if spec.name not in done]
+
+    def lines(self) -> dict[str, dict[str, str]]:
+        """Return the lines of this study's runs, by the name of the run."""
+        names = {spec.name for spec in self.study.runs()}
+        return {row["run"]: row for row in read_table(self.out / TABLE) if row["run"] in names}
+
+    @cached_property
+    def digests(self) -> dict[str, dict[str, str]]:
+        """Digests of every run, by its name."""
+        return run_digests(self.study)
+
+    def proves(self, row: Mapping[str, str]) -> bool:
+        """Say whether a line's digests are those of its run now; False if nobody can tell.
+
+        Raises:
+            ValueError: if they are others.
+        """
+        now = self.digests[row["run"]]
+        if row.get("teacher") == UNPROVED and "teacher" not in now:
+            return False  # nor can another run have this teacher
+        for column, digest in now.items():
+            if row.get(column) != digest:
+                what = {"config": "configuration", "teacher": "teacher"}[column]
                 raise ValueError(
-                    f"{self.out / TABLE}: {spec.name} was run with another configuration ({done[spec.name]}, "
-                    f"now {config}): give another --out, or delete its line"
+                    f"{self.out / TABLE}: {row['run']} was run with another {what} ({row.get(column)}, now "
+                    f"{digest}): give another --out, or delete its line"
                 )
-            if spec.name not in done:
-                todo.append(spec)
-        return todo
+        return True
 
     def do(self, number: int, spec: RunSpec) -> bool:
         """Do one run and add its line; False if it failed."""
@@ -213,47 +241,19 @@ class _Runner:
             return None
         return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
-    def config_hash(self, spec: RunSpec) -> str:
-        """Digest all that decides over a run's result but the code and the data: the teacher too.
-
-        Of the configs it takes what they say together: not comments, nor terms that the arm switches off.
-        """
-        arm = self.study.arms[spec.arm]
-        student = self.study.students[spec.student] / "configs"
-        training = [self.study.workflow / "configs" / "train.yaml", *arm.overlays]
-        evaluation = [student / "inference.yaml", student / "evaluate.yaml"]
-        settings = {
-            "training": _merged(training, {**self.study.options, **arm.options}),
-            "evaluation": _merged(evaluation, self.study.evaluate),
-            "seed": spec.seed,
-            "fold": spec.fold,
-            "held_out": list(self.study.held_out),
-            "train_cases": self.study.train_cases,
-            "draws": self.study.draws,
-        }
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        weights = self.study.teacher_weights.get(spec.fold, self.study.teacher / "models" / "model.pt")
-        if weights.is_file():  # an untrained teacher has none; its check says so
-            digest.update(weights.read_bytes())
-        return digest.hexdigest()[:12]
-
     def add_line(self, spec: RunSpec, result: Mapping[str, Any], scores: Path) -> None:
         """Add the line of a finished run to the table."""
         rows = read_table(scores)
         line = {
             **{"run": spec.name, "student": spec.student, "arm": spec.arm},
-            **{"seed": spec.seed, "fold": spec.fold, "config": self.config_hash(spec)},
+            **{"seed": spec.seed, "fold": spec.fold, **self.digests[spec.name]},
             **{name: _mean(rows, name) for name in ("dice_mean", "hd95_mean")},
             **{"cases": len(rows), **result},
         }
         _logger.info("%s: mean Dice %s", spec.name, line["dice_mean"])
         table = self.out / TABLE
         with self.lock:
-            lines = [*read_table(table), line]
-            with written_whole(table) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(lines)
+            write_table(table, COLUMNS, [*read_table(table), line])
 
 
 def _comes_split(dataset_dir: str | Path) -> bool:
@@ -269,33 +269,13 @@ def _check_split(study: Study, dataset_dir: str | Path) -> None:
         )
 
 
-def _check_teachers(study: Study) -> None:
-    for fold in study.folds:
+def _check_teachers(study: Study, todo: Sequence[RunSpec]) -> None:
+    for fold in {spec.fold: None for spec in todo}:
         weights = study.teacher_weights.get(fold)
         if weights and not weights.is_file():
             raise FileNotFoundError(
                 f"{study.name}: teacher_weights#{fold} names {weights}, which does not exist"
             )
-
-
-def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what config files and options over them say, without the terms of the loss that are off."""
-    parser = ConfigParser()
-    parser.read_config([str(file) for file in files])
-    parser.update(dict(options))
-    config = dict(parser.get())
-    terms = config.get("loss_def", {}).get("terms", {})
-    for name in [name for name, term in terms.items() if term is None or term.get("weight") == 0]:
-        del terms[name]
-    return config
-
-
-def read_table(file: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file; none if there is no file."""
-    if not file.is_file():
-        return []
-    with open(file, newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:

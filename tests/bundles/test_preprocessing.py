@@ -43,15 +43,15 @@ def test_every_evaluation_normalises(smoothed: Path, msd: Path, teacher_weights:
         select="best",
         **{**SMALL, "epochs": 1},
     )
-    seen: dict[str, list[torch.Tensor]] = {"validate#evaluator": [], "teacher_check": []}
+    seen: dict[str, list[torch.Tensor]] = {"validate#evaluator": [], "check_teacher#evaluator": []}
 
     def watch(name: str, evaluator: Engine) -> None:
         evaluator.add_event_handler(
             Events.ITERATION_STARTED, lambda engine: seen[name].append(engine.state.batch["image"])
         )
 
-    watch("validate#evaluator", flow.parser.get_parsed_content("validate#evaluator"))
-    watch("teacher_check", flow.parser.get_parsed_content("teacher_check").evaluator)
+    for name in seen:
+        watch(name, flow.parser.get_parsed_content(name))
     flow.run()
     flow.finalize()
     for name, images in seen.items():

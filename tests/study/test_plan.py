@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dckd_ext.study import read_study
+from dckd_ext.study.digests import run_digests
 from dckd_ext.study.plan import Study
-from dckd_ext.study.runner import _Runner
 from tests.study.examples import ARMS, write_study
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_the_example_of_the_docs_is_a_study(tmp_path: Path):
     study = read_study(file)
     assert list(study.arms) == ["plain", "kd", "cwd", "cwd_strong"]
     assert len(study.runs()) == 12
-    digests = {_Runner(study, tmp_path, tmp_path, ()).config_hash(spec) for spec in study.runs()}
+    digests = {each["config"] for each in run_digests(study).values()}
     assert len(digests) == 12  # the arms do differ
     keys = re.findall(r"^\| `(\w+): ", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE)
     assert set(keys) < {each.name for each in fields(Study)}

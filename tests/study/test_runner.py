@@ -22,9 +22,10 @@ from dckd_ext.bundle import student_network
 from dckd_ext.data import case_list
 from dckd_ext.phantom import write_phantoms
 from dckd_ext.study import read_study, run_study
+from dckd_ext.study.digests import UNPROVED, run_digests
 from dckd_ext.study.run import _mean_seconds
 from dckd_ext.study.runner import _Runner
-from dckd_ext.utils import FolderInUseError
+from dckd_ext.utils import FolderInUseError, write_table
 from dckd_ext.utils.folders import LOCK
 from tests.conftest import BUNDLES, SMALL
 from tests.study.examples import ARMS, small_options, write_study
@@ -200,34 +201,60 @@ def test_a_teacher_without_weights_is_named_before_anything_runs(tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
-def test_other_settings_or_another_teacher_are_another_configuration(tmp_path: Path, msd: Path):
-    weights = tmp_path / "teacher.pt"
+@pytest.fixture
+def finished(tmp_path: Path, msd: Path):
+    """Returns a function that says what a study with a finished run has to say, with other settings."""
+    weights, out = tmp_path / "teacher.pt", tmp_path / "out"
     weights.write_bytes(b"one teacher")
     settings = {
         "seeds": [0],
         "arms": {"plain": str(ARMS / "plain.yaml")},
         "teacher_weights": {0: str(weights)},
     }
+    out.mkdir()
+    (digests,) = run_digests(read_study(write_study(tmp_path, **settings))).values()
+    line = {"run": "unet-plain-fold0-seed0", **digests}
 
-    def refused(**changes) -> bool:
+    def resumed(line: dict[str, str] = line, **changes) -> str:
+        write_table(out / "runs.csv", list(line), [line])
         try:
-            run_study(read_study(write_study(tmp_path, **{**settings, **changes})), msd, tmp_path / "out")
-        except ValueError as error:
-            return "another configuration" in str(error)
-        return False
+            failed = run_study(read_study(write_study(tmp_path, **{**settings, **changes})), msd, out)
+        except (ValueError, FileNotFoundError) as error:
+            return str(error)
+        assert failed == []
+        return "nothing to do"
 
-    (tmp_path / "out").mkdir()
-    lines = tmp_path / "out" / "runs.csv"
-    lines.write_text("run,config\nunet-plain-fold0-seed0,x\n")
-    with pytest.raises(ValueError, match="now ") as caught:
-        run_study(read_study(write_study(tmp_path, **settings)), msd, tmp_path / "out")
-    config = str(caught.value).split("now ")[1].split(")")[0]
-    lines.write_text(f"run,config\nunet-plain-fold0-seed0,{config}\n")
-    assert not refused()
-    assert refused(held_out=[1])
-    assert refused(options={"epochs": 3})
+    return resumed, line, weights
+
+
+def test_other_settings_or_another_teacher_are_refused(finished):
+    resumed, _, weights = finished
+    assert resumed() == "nothing to do"
+    assert "another configuration" in resumed(held_out=[1])
+    assert "another configuration" in resumed(options={"epochs": 3})
     weights.write_bytes(b"another teacher")
-    assert refused()
+    assert "was run with another teacher (" in resumed()
+
+
+def test_a_finished_study_needs_its_teachers_no_more(finished, caplog: pytest.LogCaptureFixture):
+    resumed, _, weights = finished
+    weights.unlink()
+    assert resumed() == "nothing to do"
+    assert not caplog.records or "older rule" not in caplog.text
+    assert "another configuration" in resumed(held_out=[1])
+    assert "teacher.pt, which does not exist" in resumed(seeds=[0, 1])
+
+
+def test_an_unproved_line_is_done_while_no_run_can_have_its_teacher(
+    finished, caplog: pytest.LogCaptureFixture
+):
+    resumed, line, weights = finished
+    unproved = {**line, "config": "older rule", "teacher": UNPROVED}
+    assert "another configuration (older rule, now " in resumed(unproved)
+    weights.unlink()
+    assert resumed(unproved) == "nothing to do"
+    assert "could prove: unet-plain-fold0-seed0" in caplog.text
+    assert "teacher.pt, which does not exist" in resumed(unproved, seeds=[0, 1])
 
 
 def test_runs_at_the_same_time_may_share_a_split(tmp_path: Path, msd: Path):
@@ -237,21 +264,3 @@ def test_runs_at_the_same_time_may_share_a_split(tmp_path: Path, msd: Path):
         jobs = list(pool.map(lambda _: runner.job(study.runs()[0], ""), range(200)))
     assert {job["split_file"] for job in jobs} == {str(tmp_path / "out" / "splits" / "fold0-seed0.json")}
     assert len(json.loads(Path(jobs[0]["split_file"]).read_text())["folds"][1]) == 20
-
-
-def test_a_comment_or_a_term_that_is_off_is_the_same_configuration(tmp_path: Path):
-    overlay = tmp_path / "arm.yaml"
-    text = (ARMS / "logits.yaml").read_text()
-
-    def digest(content: str, **options) -> str:
-        overlay.write_text(content)
-        arms = {"kd": {"overlays": str(overlay), "options": options}}
-        study = read_study(write_study(tmp_path, seeds=[0], arms=arms))
-        return _Runner(study, tmp_path, tmp_path, ()).config_hash(study.runs()[0])
-
-    same = digest(text)
-    off = {"loss_def#terms#dkd": {"_target_": "dckd_ext.losses.Term", "weight": 0}}
-    assert digest(f"# a comment\n{text}") == same
-    assert digest(text, **off) == same
-    assert digest(text, learning_rate=0.01) != same
-    assert digest(text, **{"loss_def#terms#logits#weight": 0.5}) != same

@@ -11,7 +11,8 @@ import pytest
 
 from dckd_ext.report.bootstrap import bootstrap_mean, bootstrap_seeds_and_cases
 from dckd_ext.study import write_summary
-from dckd_ext.study.runner import COLUMNS, read_table
+from dckd_ext.study.runner import COLUMNS
+from dckd_ext.utils.tables import read_table
 
 CASES = ["x", "y", "z"]
 
