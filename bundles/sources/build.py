@@ -1,6 +1,6 @@
 """Write the bundles from one source and the table of what they differ in, values.yaml: `make bundles`.
 
-The sources are Jinja2 templates that stay YAML: `<<name>>` is a value of the table, and the statements,
+The sources are Jinja2 templates that read as YAML: `<<name>>` is a value of the table, and the statements,
 `#% ... %#`, are comments to YAML. Model cards and weights are the bundles' own and stay as they are.
 """
 
