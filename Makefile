@@ -21,7 +21,7 @@ STAMP := $(VENV)/.installed
 VENV_LABEL ?= .venv-label
 STAMP_LABEL := $(VENV_LABEL)/.installed
 
-.PHONY: help venv demo test test-label lint bench bundles release label clean
+.PHONY: help venv demo test test-label lint bench bundles docs release label clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
@@ -29,7 +29,8 @@ help:
 	@echo "make label            the students in MONAI Label on http://127.0.0.1:8000, in an environment of its own"
 	@echo "                      STUDIES=DIR: your volumes; PORT=8000; BUNDLES=...: others than bundles/*_student_*;"
 	@echo "                      SERVE=...: more arguments of label/serve.py"
-	@echo "make test             linters, types and all tests"
+	@echo "make test             linters, types, documentation site and all tests"
+	@echo "make docs             the documentation site, in runs/site; a warning is an error"
 	@echo "make test-label       the tests against a real MONAI Label server alone"
 	@echo "make lint             linters and types alone"
 	@echo "make bench            losses, training steps, runtimes and whole ABUS volumes, in runs/bench: long, on an idle"
@@ -59,10 +60,14 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 
 # one thread: small volumes gain nothing from more, and threads that fight over cores cost much
-test: lint
+test: lint docs
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow --ignore tests/label
 	$(MAKE) test-label
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore $(VENV)/bin/mkdocs build --strict
+	@echo "open runs/site/index.html"
 
 test-label: $(STAMP) $(STAMP_LABEL)
 	OMP_NUM_THREADS=1 DCKD_LABEL_PYTHON="$(abspath $(VENV_LABEL))/bin/python" \

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         phantom,
         report,
         study,
+        teachers,
         transforms,
     )
 
@@ -48,6 +49,7 @@ __all__ = [
     "phantom",
     "report",
     "study",
+    "teachers",
     "transforms",
 ]
 

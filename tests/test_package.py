@@ -1,10 +1,12 @@
 import inspect
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dckd_ext
 
@@ -19,6 +21,11 @@ MODULES = sorted(
 def test_import_is_lazy():
     code = "import sys, dckd_ext; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_folder_is_a_room_but_commands_and_tools():
+    folders = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
+    assert set(dckd_ext.__all__) == folders - {"cli", "utils"}
 
 
 def test_every_room_is_there_after_import_and_names_what_it_has():
@@ -66,3 +73,10 @@ def test_no_public_name_hides_a_module(room: str):
 def test_an_unknown_room_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'looses'"):
         dckd_ext.looses  # noqa: B018 (the look-up is the test)
+
+
+def test_the_version_is_the_same_everywhere():
+    root = PACKAGE.parent
+    declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    cited = yaml.safe_load((root / "CITATION.cff").read_text())["version"]
+    assert dckd_ext.__version__ == declared == cited

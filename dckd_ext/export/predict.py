@@ -231,7 +231,7 @@ def case_names(paths: Sequence[str | PathLike[str]]) -> list[str]:
     Raises:
         ValueError: when no part tells two of them apart, as for a.nii beside a.nii.gz; names both paths.
 
-    Example:
+    Examples:
         >>> case_names(["imagesTr/a_001.nii.gz", "imagesTr/a_002.nii.gz"])
         ['a_001', 'a_002']
         >>> case_names(["case001/image.nii.gz", "case002/image.nii.gz"])

@@ -27,7 +27,7 @@ class SingleWindowsByOneDNN(TorchFunctionMode):
     is faster for them. Nothing changes on other devices, under autocast, and while a network is traced or
     compiled. Ours.
 
-    Example:
+    Examples:
         >>> network = torch.nn.Conv3d(1, 2, 3)
         >>> with SingleWindowsByOneDNN():
         ...     tuple(network(torch.rand(1, 1, 8, 8, 8)).shape)

@@ -20,7 +20,7 @@ MODES = ("decoupled", "infonce", "c2am")
 
 
 class DecoupledContrastiveLoss(nn.Module):
-    r"""Pulls student anchors to the teacher's vectors of their class and pushes them off the other classes'.
+    """Pulls student anchors to the teacher's vectors of their class and pushes them off the other classes'.
 
     From the abstract: tumour and non-tumour features are decoupled into positive and negative pairs, so that
     the student mimics the teacher's features of its own region. From Yeh et al., "Decoupled contrastive
@@ -28,11 +28,10 @@ class DecoupledContrastiveLoss(nn.Module):
     positive into the own voxel and other cases, the equal weight of classes, and the factor tau, which keeps
     the gradient on the scale of a segmentation loss.
 
-    With cosine similarities, for an anchor a of class c and references :math:`Q_k` of class k:
+    With cosine similarities, for an anchor a of class c and references Q_k of class k:
 
-    .. math::
-        l(a) = neg(a) - \tfrac12 a \cdot own(a) - \tfrac12 \overline{a \cdot q}, \qquad
-        neg(a) = \tau \log \frac{1}{|N|} \sum_{k \in N} \frac{1}{|Q_k|} \sum_{q \in Q_k} e^{a \cdot q / \tau}
+        l(a)   = neg(a) - 1/2 a.own(a) - 1/2 mean_q(a.q)
+        neg(a) = tau log(1/|N| sum_{k in N} 1/|Q_k| sum_{q in Q_k} exp(a.q / tau))
 
     where N are the other classes that have references and the last mean is over references of class c from
     other cases. The loss is the mean over the anchors of a class, then over the present classes. It lies in
@@ -43,13 +42,13 @@ class DecoupledContrastiveLoss(nn.Module):
 
     - "infonce" (van den Oord et al., 2018; several positives after Wang et al., ICCV 2021) puts each positive
       p back into the denominator, with M negatives:
-      :math:`l_p(a) = \tau \log(1 + e^{(neg(a) + \tau \log M - a \cdot p) / \tau})`. With one positive and
-      two classes it is tau times InfoNCE. Without negatives it is zero.
-    - "c2am" (Xie et al., "C2AM", CVPR 2022) needs no temperature: :math:`-\log s` over the positives,
-      weighted by :math:`e^{-\alpha r}` for the r-th most alike (r = 0, 1, ...), plus :math:`-\log(1 - s)`
-      over the negatives. References are regions alone; the own vector is one of the positives. Theirs takes
-      the cosine, clamped to (0, 1), as s, where a positive of negative cosine would get no gradient, so here
-      :math:`s = (1 + a \cdot q) / 2`; and the rank weights sum to 1, so that the size of the bank does not
+      ``l_p(a) = tau log(1 + exp((neg(a) + tau log M - a.p) / tau))``. With one positive and two classes it is
+      tau times InfoNCE. Without negatives it is zero.
+    - "c2am" (Xie et al., "C2AM", CVPR 2022) needs no temperature: ``-log s`` over the positives, weighted by
+      ``exp(-alpha r)`` for the r-th most alike (r = 0, 1, ...), plus ``-log(1 - s)`` over the negatives.
+      References are regions alone; the own vector is one of the positives. Theirs takes the cosine, clamped
+      to (0, 1), as s, where a positive of negative cosine would get no gradient, so here
+      ``s = (1 + a.q) / 2``; and the rank weights sum to 1, so that the size of the bank does not
       matter (both ours).
 
     Args:

@@ -17,13 +17,11 @@ __all__ = ["CWDLoss"]
 
 
 class CWDLoss(nn.Module):
-    r"""Channel-wise distillation: each channel, as a distribution over space, follows the teacher's.
+    """Channel-wise distillation: each channel, as a distribution over space, follows the teacher's.
 
     After Shu et al., "Channel-wise knowledge distillation for dense prediction" (ICCV 2021):
 
-    .. math::
-        L = \frac{T^2}{C} \sum_c \sum_i \phi(F^t_c)_i \log \frac{\phi(F^t_c)_i}{\phi(F^s_c)_i},
-        \qquad \phi = \mathrm{softmax}_i(\cdot / T),
+        L = T^2 / C  sum_c sum_i phi(F^t_c)_i log(phi(F^t_c)_i / phi(F^s_c)_i),   phi = softmax_i(. / T)
 
     averaged over the cases. With channels it compares features, through a trainable 1x1x1 projector; without
     it compares maps of equal channels, such as the logits: then give its term

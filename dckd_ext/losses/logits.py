@@ -11,7 +11,7 @@ __all__ = ["LogitsDistillationLoss"]
 
 
 class LogitsDistillationLoss(nn.Module):
-    r"""Knowledge distillation on softened class probabilities, :math:`T^2 KL(p_t \| p_s)`.
+    """Knowledge distillation on softened class probabilities, ``T^2 KL(p^t || p^s)``.
 
     After Hinton et al., "Distilling the knowledge in a neural network" (2015), as a plain mean over voxels.
     The abstract does not name this term: to train with it is our decision.

@@ -70,7 +70,7 @@ def class_means(features: Tensor, masks: Tensor) -> Tensor:
 
 
 def softened_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int) -> Tensor:
-    r"""Take the mean of :math:`T^2 KL(p^t \| p^s)`, where p is the softmax along ``dim`` of values over T."""
+    """Take the mean of ``T^2 KL(p^t || p^s)``, where p is the softmax along ``dim`` of values over T."""
     log_student, log_teacher = ((values / temperature).log_softmax(dim) for values in (student, teacher))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim)
     return divergence.mean() * temperature**2

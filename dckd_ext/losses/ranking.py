@@ -15,16 +15,14 @@ __all__ = ["RankingLoss"]
 
 
 class RankingLoss(nn.Module):
-    r"""Keeps the r-th hardest negative a margin farther from an anchor than the r-th hardest positive.
+    """Keeps the r-th hardest negative a margin farther from an anchor than the r-th hardest positive.
 
     From the abstract: a ranking loss, which ranks the distance metric in feature space, mines hard
     negatives. The formula is our decision: with cosine distances d = 1 - s, negatives in ascending order n_1,
     n_2, ... and positives in descending order p_1, p_2, ..., and k the smaller of ``k`` and the pairs that
     there are,
 
-    .. math::
-        l(a) = \sum_{r=1}^k w_r \tfrac1\gamma \mathrm{softplus}(\gamma (m + p_r - n_r)),
-        \quad w_r \propto e^{-\alpha (r-1)}, \; \sum w_r = 1.
+        l(a) = sum_{r=1..k} w_r 1/gamma softplus(gamma (m + p_r - n_r)),   w_r ~ exp(-alpha (r - 1))
 
     Positives are the own vector and the references of the class from other cases. References within one
     voxel of the true boundary are left out as likely false negatives. The loss is the mean over the anchors

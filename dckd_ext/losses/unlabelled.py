@@ -7,13 +7,14 @@ from torch import Tensor
 
 __all__ = ["UNLABELLED", "confident_classes", "labelled_samples"]
 
-UNLABELLED = 255  # fills the label of a volume without one; fits into uint8, and no class has it
+UNLABELLED = 255
+"""What fills the label of a volume without one; it fits into uint8, and no class has it."""
 
 
 def labelled_samples(label: Tensor) -> Tensor:
     """Mark the samples of a batch that have a label, bool ``(B,)``: those without any `UNLABELLED` voxel.
 
-    Example:
+    Examples:
         >>> labelled_samples(torch.tensor([[0, 1], [0, 255]]).view(2, 1, 2, 1, 1)).tolist()
         [True, False]
     """

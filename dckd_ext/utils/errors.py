@@ -10,7 +10,7 @@ __all__ = ["first_line", "listed", "root_cause"]
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Return the first names with commas between, and how many more there are.
 
-    Example:
+    Examples:
         >>> listed(["a", "b", "c"], most=2)
         'a, b and 1 more'
     """

@@ -4,7 +4,7 @@ Each is written anew from its equations, for volumes and several classes. None c
 the term's, and one for classification of images seldom fits. At the same weight their gradients at the
 student differ by orders of magnitude (least AT, most CIRKD): compare them with the segmentation's first.
 
-All are usable from a config::
+All are usable from a config:
 
     fitnet:
       _target_: dckd_ext.losses.Term

@@ -13,13 +13,12 @@ __all__ = ["RegionAffinityLoss"]
 
 
 class RegionAffinityLoss(nn.Module):
-    r"""Region affinity: how alike the regions of a case are, as the mean features of its classes.
+    """Region affinity: how alike the regions of a case are, as the mean features of its classes.
 
     After Qin et al., "Efficient medical image segmentation based on knowledge distillation" (EMKD, IEEE TMI
     2021), for any number of classes: the mean over the pairs of classes that a case has, then over cases, of
 
-    .. math::
-        \big( \cos(\mu^s_j, \mu^s_k) - \cos(\mu^t_j, \mu^t_k) \big)^2, \qquad j < k.
+        (cos(mu^s_j, mu^s_k) - cos(mu^t_j, mu^t_k))^2,   j < k
 
     EMKD is this term at weight 0.9 with logits distillation at 0.1 and T = 4 (`LogitsDistillationLoss`) and
     attention transfer at 0.9 (as `ATLoss`, but summed over the cells). Our decisions: a cell's class is

@@ -12,13 +12,11 @@ __all__ = ["ATLoss"]
 
 
 class ATLoss(nn.Module):
-    r"""Attention transfer: the student attends to the same places as the teacher.
+    """Attention transfer: the student attends to the same places as the teacher.
 
     After Zagoruyko and Komodakis, "Paying more attention to attention" (ICLR 2017), activation-based:
 
-    .. math::
-        Q_i = \sum_c F_{ci}^2, \qquad L = \tfrac1N \sum_i \Big(
-            \frac{Q^s_i}{\|Q^s\|_2} - \frac{Q^t_i}{\|Q^t\|_2} \Big)^2,
+        L = 1/N sum_i (Q^s_i / |Q^s| - Q^t_i / |Q^t|)^2,   Q_i = sum_c F_{ci}^2
 
     the mean over the N cells as in their code, where a weight of 1000 makes up for it (classification). Q has
     one channel, so no projector is needed.

@@ -14,11 +14,11 @@ __all__ = ["CIRKDLoss"]
 
 
 class CIRKDLoss(nn.Module):
-    r"""Cross-image relations: the student ranks other places by likeness as the teacher does.
+    """Cross-image relations: the student ranks other places by likeness as the teacher does.
 
     After Yang et al., "Cross-image relational knowledge distillation for semantic segmentation" (CVPR 2022).
     A row of cosine similarities to the same references, divided by tau, becomes a distribution p by a
-    softmax at temperature T, and the loss is the mean of :math:`T^2 KL(p^t \| p^s)` over rows. Three sums of
+    softmax at temperature T, and the loss is the mean of ``T^2 KL(p^t || p^s)`` over rows. Three sums of
     such rows, weighted 1, 0.1 and 0.1 as in their code:
 
     - batch: each cell of a case against the cells of each case of the batch, in each network's own features;

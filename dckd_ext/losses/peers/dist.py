@@ -13,14 +13,12 @@ _EPSILON = 1e-8
 
 
 class DISTLoss(nn.Module):
-    r"""Follow the teacher's relations between classes and between places, not its probabilities.
+    """Follow the teacher's relations between classes and between places, not its probabilities.
 
     After Huang et al., "Knowledge distillation from a stronger teacher" (NeurIPS 2022), for dense prediction.
-    With probabilities p softened by T and Pearson's correlation :math:`\rho`,
+    With probabilities p softened by T and Pearson's correlation rho,
 
-    .. math::
-        L = T^2 \Big( \beta \, \tfrac1N \sum_i \big(1 - \rho(p^s_{i \cdot}, p^t_{i \cdot})\big)
-            + \gamma \, \tfrac1K \sum_k \big(1 - \rho(p^s_{\cdot k}, p^t_{\cdot k})\big) \Big),
+        L = T^2 (beta 1/N sum_i (1 - rho(p^s_i., p^t_i.)) + gamma 1/K sum_k (1 - rho(p^s_.k, p^t_.k)))
 
     first over the classes at each voxel i, then over the voxels for each class k. Our decision: the second
     correlation is taken within each case and averaged over the cases, since a batch holds few.

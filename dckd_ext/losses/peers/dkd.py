@@ -12,15 +12,13 @@ __all__ = ["DKDLoss"]
 
 
 class DKDLoss(nn.Module):
-    r"""Knowledge distillation with a weight of its own for what the teacher says of the other classes.
+    """Knowledge distillation with a weight of its own for what the teacher says of the other classes.
 
     After Zhao et al., "Decoupled knowledge distillation" (CVPR 2022). With probabilities p softened by T and
     y the true class of a voxel,
 
-    .. math::
-        L = T^2 \big( \alpha \, KL([p^t_y, 1 - p^t_y] \,\|\, [p^s_y, 1 - p^s_y])
-            + \beta \, KL(\hat p^t \,\|\, \hat p^s) \big), \qquad
-        \hat p_k = p_k / (1 - p_y), \; k \ne y,
+        L = T^2 (alpha KL([p^t_y, 1 - p^t_y] || [p^s_y, 1 - p^s_y]) + beta KL(q^t || q^s)),
+        q_k = p_k / (1 - p_y) for k != y
 
     as a mean over the voxels that have a class (theirs is over images). The second part is zero where there
     are two classes.

@@ -13,12 +13,11 @@ __all__ = ["IFVDLoss"]
 
 
 class IFVDLoss(nn.Module):
-    r"""Intra-class feature variation: how far each place is from the mean of its class.
+    """Intra-class feature variation: how far each place is from the mean of its class.
 
     After Wang et al., "Intra-class feature variation distillation for semantic segmentation" (ECCV 2020):
 
-    .. math::
-        M_i = \cos(F_i, \mu_{y_i}), \qquad L = \tfrac1N \sum_i (M^s_i - M^t_i)^2,
+        L = 1/N sum_i (M^s_i - M^t_i)^2,   M_i = cos(F_i, mu_{y_i})
 
     with the mean feature of each class of each case. M has one channel, so no projector is needed.
     Our decisions: a cell's class is the one that fills most of it (theirs is the nearest voxel's), and cells
