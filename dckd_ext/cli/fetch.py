@@ -15,6 +15,7 @@ def fetch(
     source: str | None = None,
     bundle_dir: str = ".",
     force: bool = False,
+    max_gb: float = 2.0,
 ) -> None:
     """Fetch a bundle, verify it before anything is unpacked, and print the next command.
 
@@ -25,6 +26,7 @@ def fetch(
             hub:owner/repo, or github:owner/repo@tag; the project's own release by default.
         bundle_dir: folder that gets the bundle's folder.
         force: keep an existing bundle aside instead of refusing.
+        max_gb: refuse a bundle that is larger, in 2^30 bytes, before or while it is sent.
 
     Raises:
         ValueError: if something is not as it should be; nothing is left then.
@@ -32,7 +34,7 @@ def fetch(
     """
     from dckd_ext.distribution import fetch_bundle
 
-    fetched = fetch_bundle(name, source, version, bundle_dir, force)
+    fetched = fetch_bundle(name, source, version, bundle_dir, force, max_gb)
     if fetched.kept:
         print(f"kept:    the earlier bundle, as {fetched.kept}")
     print(f"fetched: {name} {fetched.version}, {fetched.size / 2**20:.1f} MB, SHA-256 verified")

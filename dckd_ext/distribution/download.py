@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import time
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from tqdm import tqdm
 
 from dckd_ext.distribution.archive import sha256_of
-from dckd_ext.distribution.sources import TIMEOUT, Remote
+from dckd_ext.distribution.sources import Remote
+from dckd_ext.distribution.web import SizeError, ask, chunks
+from dckd_ext.utils.files import out_of_space
 
 __all__ = ["download"]
 
@@ -20,29 +22,36 @@ _ATTEMPTS = 4
 _WAIT = 1.0  # seconds before the second attempt; twice that before the third
 
 
-def download(remote: Remote, target: Path) -> None:
-    """Download a file to ``target``, verified.
+def download(remote: Remote, target: Path, most: int) -> None:
+    """Download a file of at most ``most`` bytes to ``target``, verified.
 
     What ``target`` holds already is taken for its beginning: the server is asked for the rest (HTTP Range),
     and sends all of it again if it does not know this. If the whole then has another hash, it is fetched once
     from its start. After a broken connection ``target`` keeps what came, for the next call.
 
     Raises:
-        ValueError: if the content has another hash; ``target`` is removed.
-        OSError: if the server refuses, or the connection breaks again and again.
+        ValueError: if the content has another size or hash, or is larger; ``target`` is removed.
+        OSError: if the server refuses, the connection breaks or stalls again and again, or the disk is full.
     """
+    if remote.size is not None and remote.size > most:
+        raise SizeError(f"{remote.url} has {_gb(remote.size)} by its index, at most {_gb(most)} are taken")
     target.parent.mkdir(parents=True, exist_ok=True)
     attempts = 1 if remote.url.startswith("file:") else _ATTEMPTS
     for attempt in range(attempts):
         try:
             if target.exists() and sha256_of(target) == remote.sha256:
                 return
-            resumed = _receive(remote.url, target)
+            resumed = _receive(remote, target, most)
         except HTTPError as error:
             if error.code < 500:
                 raise OSError(f"{remote.url}: {error}") from error
             reason = str(error)
+        except SizeError as error:
+            target.unlink(missing_ok=True)
+            raise SizeError(f"{remote.url} {error}") from None
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and (full := out_of_space(error, target)):
+                raise full from None
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         else:
             found = sha256_of(target)
@@ -61,30 +70,53 @@ def download(remote: Remote, target: Path) -> None:
     )
 
 
-def _receive(url: str, target: Path) -> bool:
+def _receive(remote: Remote, target: Path, most: int) -> bool:
     """Append the rest of a file, or write all of it; return whether something was appended."""
     start = target.stat().st_size if target.exists() else 0
-    request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    request = Request(remote.url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        response = urlopen(request, timeout=TIMEOUT)
+        response = ask(request)
     except HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             target.unlink()  # longer than the file there: another one
-            return _receive(url, target)
+            return _receive(remote, target, most)
         raise
     with response:
         ranges = str(response.headers.get("Content-Range", ""))
         resumed = response.status == http.client.PARTIAL_CONTENT and ranges.startswith(f"bytes {start}-")
         if response.status == http.client.PARTIAL_CONTENT and not resumed:
             raise OSError(f"was asked for bytes from {start} on, sent {ranges!r}")
-        length = response.headers.get("Content-Length")
-        with target.open("ab" if resumed else "wb") as file:
-            before = file.tell()
-            with tqdm.wrapattr(
-                file, "write", total=int(length) if length else None, desc=target.name, disable=None
-            ) as counted:
-                shutil.copyfileobj(response, counted, 2**18)
-            received = file.tell() - before
-    if length and received < int(length):  # urllib takes a connection that ends early for the end of the file
+        before = start if resumed else 0
+        length = _stated_length(response)
+        _check_size(before + length if length is not None else None, remote.size, most)
+        bound = (most if remote.size is None else remote.size) - before
+        received = 0
+        with (
+            target.open("ab" if resumed else "wb") as file,
+            tqdm.wrapattr(file, "write", total=length, desc=target.name, disable=None) as counted,
+        ):
+            for chunk in chunks(response, bound):
+                counted.write(chunk)
+                received += len(chunk)
+    if length is not None and received < length:  # urllib takes a connection that ends early for the end
         raise OSError(f"the connection broke after {received} of {length} bytes")
     return resumed
+
+
+def _stated_length(response: Any) -> int | None:
+    stated = response.headers.get("Content-Length")
+    return int(stated) if stated and stated.isdecimal() else None
+
+
+def _check_size(stated: int | None, expected: int | None, most: int) -> None:
+    """Refuse a file by what the server says of it, before it is sent."""
+    if stated is None:
+        return
+    if expected is not None and stated != expected:
+        raise SizeError(f"has {stated} bytes, its index says {expected}: damaged, or another file")
+    if stated > most:
+        raise SizeError(f"has {_gb(stated)}, at most {_gb(most)} are taken")
+
+
+def _gb(size: int) -> str:
+    return f"{size / 2**30:.3g} GB"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,10 +14,14 @@ from pathlib import Path
 from dckd_ext.distribution.archive import unpack
 from dckd_ext.distribution.download import download
 from dckd_ext.distribution.metadata import read_metadata
-from dckd_ext.distribution.sources import RELEASE_URL, find
+from dckd_ext.distribution.sources import RELEASE_URL, Remote, find
 from dckd_ext.networks import read_state_dict
+from dckd_ext.utils.folders import claimed
 
-__all__ = ["Fetched", "fetch_bundle"]
+__all__ = ["MAX_GB", "Fetched", "fetch_bundle"]
+
+MAX_GB = 2.0
+"""As much as GitHub takes for a file of a release."""
 
 _PICKLES = {".pt", ".pth", ".ckpt", ".tar", ".pkl", ".pickle", ".bin", ".joblib"}
 
@@ -38,6 +43,7 @@ def fetch_bundle(
     version: str | None = None,
     bundle_dir: str | PathLike[str] = ".",
     force: bool = False,
+    max_gb: float = MAX_GB,
 ) -> Fetched:
     """Fetch a bundle from a release into `bundle_dir/name`.
 
@@ -51,12 +57,16 @@ def fetch_bundle(
         version: "X.Y.Z"; the newest one by default.
         bundle_dir: folder that gets the bundle's folder.
         force: keep an existing bundle aside, as `NAME.kept-TIME`, instead of refusing.
+        max_gb: refuse a bundle that is larger (in 2^30 bytes), before or while it is sent.
 
     Raises:
         FileExistsError: if there is a bundle of this name, without ``force``.
         ValueError: if source, name or version is unknown, or something fetched is not as expected.
-        OSError: if the source cannot be reached, or the connection breaks again and again.
+        OSError: if the source cannot be reached, the connection breaks or stalls again and again, the disk is
+            full, or another process fetches this bundle.
     """
+    if not isinstance(max_gb, int | float) or not max_gb > 0:
+        raise ValueError(f"max_gb: expected a number above 0, found {max_gb!r}")
     if not re.fullmatch(r"\w+", name, re.ASCII):
         raise ValueError(f"Expected the name of a bundle (letters, digits, _), found {name!r}")
     folder = Path(bundle_dir).expanduser().resolve()
@@ -65,22 +75,28 @@ def fetch_bundle(
         raise FileExistsError(f"{target} exists. With --force it is kept aside and replaced")
     found = find(name, RELEASE_URL if source is None else source, version)
     work = folder / f".partial-{name}"
-    try:
-        for remote in found.files:
-            download(remote, work / "download" / remote.path)
-        shutil.rmtree(work / name, ignore_errors=True)
-        if found.unpacked:
-            _take(work / "download", [remote.path for remote in found.files], work / name)
-        else:
-            unpack(work / "download" / found.files[0].path, name, work)
-        fetched_version = _check(work / name, found.version)
-        size = sum(file.stat().st_size for file in (work / name).rglob("*") if file.is_file())
-        kept = _replace(target, work / name)
-    except ValueError:
+    with claimed(work):
+        try:
+            _download_all(found.files, work / "download", int(max_gb * 2**30))
+            shutil.rmtree(work / name, ignore_errors=True)
+            if found.unpacked:
+                _take(work / "download", [remote.path for remote in found.files], work / name)
+            else:
+                unpack(work / "download" / found.files[0].path, name, work)
+            fetched_version = _check(work / name, found.version)
+            size = sum(file.stat().st_size for file in (work / name).rglob("*") if file.is_file())
+            kept = _replace(target, work / name)
+        except ValueError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
     return Fetched(target, found.url, fetched_version, size, kept)
+
+
+def _download_all(files: Sequence[Remote], folder: Path, most: int) -> None:
+    for remote in files:
+        download(remote, folder / remote.path, most)
+        most -= (folder / remote.path).stat().st_size
 
 
 def _take(source: Path, paths: list[str], target: Path) -> None:

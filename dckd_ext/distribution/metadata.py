@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 
-__all__ = ["METADATA", "SCHEMA", "metadata_problems", "read_metadata"]
+__all__ = ["METADATA", "SCHEMA", "metadata_problems", "name_problems", "read_metadata"]
 
 METADATA = "configs/metadata.json"
 SCHEMA = Path(__file__).with_name("metadata_schema.json")
@@ -35,13 +35,17 @@ def read_metadata(root: Path) -> dict[str, Any]:
     return metadata
 
 
-def metadata_problems(root: Path) -> Iterator[str]:
-    """Yield what is wrong with a bundle's name, and where its metadata contradicts the schema or itself."""
+def name_problems(root: Path) -> Iterator[str]:
+    """Yield what is wrong with a bundle's name."""
     if not _NAME.fullmatch(root.name) or "_v" in root.name:
         yield (
             f"name {root.name!r}: expected lower-case letters, digits and _, ending in _segmentation or "
             "_distillation, without '_v', which MONAI takes for a version"
         )
+
+
+def metadata_problems(root: Path) -> Iterator[str]:
+    """Yield where a bundle's metadata contradicts the schema or itself."""
     try:
         metadata = _read(root)
     except (OSError, ValueError):

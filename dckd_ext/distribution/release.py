@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -17,10 +16,11 @@ import yaml
 from dckd_ext.distribution.archive import sha256_of, write_zip
 from dckd_ext.distribution.contents import LARGE, packed_files
 from dckd_ext.distribution.links import moved_links
-from dckd_ext.distribution.metadata import read_metadata
+from dckd_ext.distribution.metadata import name_problems, read_metadata
 from dckd_ext.distribution.rules import violations
 from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.folders import staged
 
 __all__ = ["CHECKSUMS", "INDEX", "Packed", "pack_bundles"]
 
@@ -57,7 +57,8 @@ def pack_bundles(
 ) -> list[Packed]:
     """Check bundles and pack them into a release folder; if one of them violates a rule, none is packed.
 
-    Equal bundles give equal bytes. Earlier versions in the folder and in its `model_info.json` stay.
+    Names are checked before the config of any bundle is run. Equal bundles give equal bytes. Earlier versions
+    in the folder and in its `model_info.json` stay.
 
     Args:
         bundles: folders of bundles.
@@ -72,29 +73,30 @@ def pack_bundles(
         FileNotFoundError: if a folder is missing.
         ValueError: if there are violations, which are all named, or a version was packed before with other
             contents.
+        OSError: if the release folder cannot be written to, or another process has it.
     """
     roots = [Path(bundle).expanduser().resolve() for bundle in bundles]
     if not roots or len({root.name for root in roots}) < len(roots):
         raise ValueError(f"Expected one or more bundles of different names, found {[*map(str, roots)]}")
     if url and "://" not in url:
         raise ValueError(f"Expected an address such as https://host/folder for the release, found {url!r}")
-    found = {root: violations(root) for root in roots}
+    found = {root: list(name_problems(root)) for root in roots}
+    if not any(found.values()):
+        found = {root: violations(root) for root in roots}
     if any(found.values()):
         lines = [f"{root.name}: {problem}" for root, problems in found.items() for problem in problems]
         raise ValueError("\n  ".join([f"nothing is packed, {len(lines)} problem(s):", *lines]))
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
-        stage = Path(folder)
+    with staged(out) as stage:
         packed = [_write_bundle(root, stage, url) for root in roots]
         index = _index(out / INDEX, packed, url)
         for bundle in packed:
             _move(stage, out, bundle)
-    # last, so that the index never names a zip that is not there
-    with written_whole(out / INDEX) as beside:
-        beside.write_text(json.dumps(index, indent=4) + "\n", encoding="utf-8")
-    zips_and_weights = (file for file in out.iterdir() if file.suffix in (".zip", ".pt", ".ts", ".onnx"))
-    _write_checksums(out, [*zips_and_weights, out / INDEX])
+        # last, so that the index never names a zip that is not there
+        with written_whole(out / INDEX) as beside:
+            beside.write_text(json.dumps(index, indent=4) + "\n", encoding="utf-8")
+        zips_and_weights = (file for file in out.iterdir() if file.suffix in (".zip", ".pt", ".ts", ".onnx"))
+        _write_checksums(out, [*zips_and_weights, out / INDEX])
     return packed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dckd_ext.bundle import is_distillation
 from dckd_ext.distribution.contents import file_problems
 from dckd_ext.distribution.exports import export_problems
-from dckd_ext.distribution.metadata import metadata_problems
+from dckd_ext.distribution.metadata import metadata_problems, name_problems
 from dckd_ext.distribution.weight_files import network_problems
 
 __all__ = ["violations"]
@@ -23,7 +23,7 @@ def violations(bundle: str | PathLike[str]) -> list[str]:
     that no data is released by mistake. A distillation bundle is a workflow: it has no weights, and its
     network is that of other bundles, so the rules for weights and network do not apply.
 
-    The bundle's config is run: check bundles that you trust.
+    The bundle's config is run, unless its name is none: check bundles that you trust.
 
     Examples:
         >>> violations("bundles/hippocampus_unet_student_segmentation")
@@ -35,7 +35,8 @@ def violations(bundle: str | PathLike[str]) -> list[str]:
     root = Path(bundle).expanduser().resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"No bundle folder at {root}")
-    problems = [*file_problems(root), *metadata_problems(root)]
-    if not is_distillation(root):
+    misnamed = list(name_problems(root))
+    problems = [*misnamed, *file_problems(root), *metadata_problems(root)]
+    if not misnamed and not is_distillation(root):
         problems += [*network_problems(root), *export_problems(root)]
     return problems

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlparse
-from urllib.request import urlopen
 
 from dckd_ext.distribution.archive import check_paths
 from dckd_ext.distribution.release import CHECKSUMS, INDEX
+from dckd_ext.distribution.web import SizeError, ask, chunks
 
 __all__ = ["RELEASE_URL", "Remote", "Source", "find"]
 
 RELEASE_URL = ""
 """The project's release, for `dckd fetch` without `--source`; the maintainers set it at the first one."""
 
-TIMEOUT = 30  # seconds without an answer
 _FORMS = (
     "a folder or address that holds model_info.json and the zips, a zip with SHA256SUMS beside it, "
     "hub:owner/repo, or github:owner/repo@tag"
@@ -31,11 +30,15 @@ _TEXT_LIMIT = 10 * 2**20  # bytes
 
 @dataclass(frozen=True)
 class Remote:
-    """One file to fetch: its address, what it must hash to, and its path below the folder it goes to."""
+    """One file to fetch: its address, what it must hash to, and its path below the folder it goes to.
+
+    ``size`` are its bytes, where the source states them.
+    """
 
     url: str
     sha256: str
     path: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,13 @@ def _in_folder(url: str, name: str, version: str | None) -> Source:
     chosen = version or max(versions, key=_numbers)
     if chosen not in versions:
         raise ValueError(f"{url}/{INDEX} has no version {version} of {name}, only {sorted(versions)}")
-    sha256 = str(_mapping(versions[chosen], f"{url}/{INDEX}: {name}_v{chosen}").get("sha256", ""))
+    entry = _mapping(versions[chosen], f"{url}/{INDEX}: {name}_v{chosen}")
+    size = entry.get("size")  # MONAI's own indices have none
+    if size is not None and not (type(size) is int and size > 0):
+        raise ValueError(f"{url}/{INDEX}: {name}_v{chosen}: size should be a number of bytes, found {size!r}")
     # the zip beside the index, not the address in it: a copy of a release then serves itself
     zip_name = f"{name}_v{chosen}.zip"
-    return _zip(_remote(f"{url}/{zip_name}", sha256, zip_name), chosen)
+    return _zip(_remote(f"{url}/{zip_name}", str(entry.get("sha256", "")), zip_name, size), chosen)
 
 
 def _beside(url: str, version: str | None) -> Source:
@@ -140,20 +146,20 @@ def _checksums(url: str) -> dict[str, str]:
     return {path.removeprefix("*"): sha256 for sha256, path in lines}
 
 
-def _remote(url: str, sha256: str, path: str) -> Remote:
+def _remote(url: str, sha256: str, path: str, size: int | None = None) -> Remote:
     check_paths(url, [path])
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"The source states no SHA-256 for {path}, but {sha256!r}: it cannot be verified")
-    return Remote(url, sha256.lower(), path)
+    return Remote(url, sha256.lower(), path, size)
 
 
 def _read(url: str) -> str:
     try:
-        with urlopen(url, timeout=TIMEOUT) as response:
-            return str(response.read(_TEXT_LIMIT), "utf-8")
+        with ask(url) as response:
+            return b"".join(chunks(response, _TEXT_LIMIT)).decode("utf-8")
     except HTTPError as error:
         raise ValueError(f"{url}: {error}. Expected {_FORMS}") from error
-    except (http.client.InvalidURL, UnicodeDecodeError) as error:
+    except (http.client.InvalidURL, UnicodeDecodeError, SizeError) as error:
         raise ValueError(f"{url}: {error}. Expected {_FORMS}") from error
     except (OSError, http.client.HTTPException) as error:
         raise OSError(f"{url} cannot be read: {getattr(error, 'reason', error)}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -19,6 +18,7 @@ from dckd_ext.export.networks import differences, read_torchscript, size_step, w
 from dckd_ext.export.predict import KEY
 from dckd_ext.export.settings import bundle_settings
 from dckd_ext.networks import load_weights
+from dckd_ext.utils.folders import staged
 
 __all__ = ["FILES", "TOLERANCE", "export_bundle"]
 
@@ -46,6 +46,7 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
         ValueError: if `dckd_ext.export.predict` cannot do what the inference config says, the weights are not
             those of the network or not finite, or an exported network gives other logits. Nothing is written
             then.
+        OSError: if the folder cannot be written to, or another process has it.
     """
     root = Path(bundle).expanduser().resolve()
     if is_distillation(root):
@@ -58,9 +59,8 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
     step = size_step(network, roi_size)
     settings["size_step"] = step
     target = Path(out).expanduser().resolve() if out else root
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as folder:
-        files = {name: Path(folder) / Path(name).name for name in FILES}
+    with staged(target) as stage:
+        files = {name: stage / Path(name).name for name in FILES}
         script, onnx, module = files.values()
         write_torchscript(network, script, {**load_bundle_config(root)["_meta_"], KEY: settings})
         write_onnx(network, onnx, channels, roi_size, settings)

@@ -20,6 +20,7 @@ from dckd_ext.phantom.checks import are_numbers, expect, is_whole
 from dckd_ext.phantom.layouts import SYNTHETIC, write_msd_index, write_nifti, write_nrrd, write_tdsc_tables
 from dckd_ext.phantom.volume import Lesion, Settings, draw_breast, find_lesions, make_phantom
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.folders import claimed
 
 __all__ = ["write_phantoms"]
 
@@ -79,6 +80,7 @@ def write_phantoms(
     Raises:
         ValueError: for arguments out of range.
         FileExistsError: when ``out`` holds something else.
+        OSError: when ``out`` cannot be written to, or another process has it.
 
     Examples:
         >>> import tempfile
@@ -101,12 +103,13 @@ def write_phantoms(
         for section, numbers in sections.items()
         for number in numbers
     ]
-    found = list(_each(partial(_make, settings), cases, workers))
-    if layout == "msd":
-        write_msd_index(out, [(case.image, case.mask) for case in cases])
-        return out
-    for section, numbers in sections.items():
-        write_tdsc_tables(out / section, {number: found[number] for number in numbers})
+    with claimed(out):
+        found = list(_each(partial(_make, settings), cases, workers))
+        if layout == "msd":
+            write_msd_index(out, [(case.image, case.mask) for case in cases])
+            return out
+        for section, numbers in sections.items():
+            write_tdsc_tables(out / section, {number: found[number] for number in numbers})
     return out
 
 

@@ -3,7 +3,7 @@
 from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import first_line, root_cause
 from dckd_ext.utils.files import written_whole
-from dckd_ext.utils.folders import FolderInUseError, claim_folder, claimed, release_folder
+from dckd_ext.utils.folders import FolderInUseError, claim_folder, claimed, release_folder, staged
 from dckd_ext.utils.tables import read_table, write_table
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "read_table",
     "release_folder",
     "root_cause",
+    "staged",
     "write_table",
     "written_whole",
 ]

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["check_writable", "remove_leftovers", "written_whole"]
+__all__ = ["check_writable", "out_of_space", "remove_leftovers", "written_whole"]
 
 # machine, process and chance make a name that no other writer has; the rest keeps the ending
 _PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
@@ -134,33 +134,40 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def out_of_space(error: BaseException | None, path: Path) -> OSError | None:
+    """Return the error of a full disk, or of a limit on files, that another comes from; None without one.
+
+    It names ``path``, and the disk and what is free on it.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            disk, free = _disk(path.parent)
+            left = f"{free / 2**20:.1f} MB are free on the disk {disk}"
+            return OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno)} ({left})")
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
     """Return the error as one of ``path``, if it was the disk's or of the file beside."""
-    cause = _no_space(error, beside)
-    if cause is not None:
-        disk, free = _disk(path.parent)
-        left = f"{free / 2**20:.1f} MB are free on the disk {disk}"
-        return OSError(cause, f"cannot write {path}: {os.strerror(cause)} ({left})")
+    if full := out_of_space(error, path) or out_of_space(_probed(beside), path):
+        return full
     ours = (None, *(name for file in (beside, path.parent) for name in (file, str(file))))
     if isinstance(error, OSError) and error.errno and error.filename in ours:
         return OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno)}")
     return None
 
 
-def _no_space(error: BaseException | None, beside: Path) -> int | None:
-    """Return the number of the disk's error behind another: torch.save hides it behind its own."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            return error.errno
-        error = error.__cause__ or error.__context__
+def _probed(beside: Path) -> OSError | None:
+    """Try whether a file can grow: torch.save hides the disk's error behind one of its own."""
     try:
         with open(beside, "r+b") as file:
             file.seek(0, os.SEEK_END)
             file.write(bytes(2**16))
             file.flush()
             os.fsync(file.fileno())
-    except OSError as probed:
-        return probed.errno if probed.errno in _NO_SPACE else None
+    except OSError as error:
+        return error
     return None
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -26,10 +27,11 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "FolderInUseError", "claim_folder", "claimed", "release_folder"]
+__all__ = ["LOCK", "FolderInUseError", "claim_folder", "claimed", "release_folder", "staged"]
 
 LOCK = ".dckd.lock"
 """Name of the file in the folder that is locked; it says who has it."""
+STAGE = ".dckd.stage"
 
 _TAKEN = {errno.EAGAIN, errno.EACCES}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -42,9 +44,7 @@ class FolderInUseError(OSError):
 
 @dataclass
 class _Claim:
-    file: (
-        int  # descriptor; the system frees the lock when it is closed, so at the latest when the process ends
-    )
+    file: int  # descriptor; when it is closed, at the latest by the end of the process, the lock is free
     count: int = 1
 
 
@@ -61,6 +61,25 @@ def claimed(folder: str | os.PathLike[str]) -> Iterator[Path]:
         yield Path(folder)
     finally:
         release_folder(folder)
+
+
+@contextmanager
+def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Claim a folder, and yield an empty one inside it to prepare files in; it is gone at the end.
+
+    What a killed process left of its own is removed first.
+
+    Raises:
+        OSError: as `claim_folder`.
+    """
+    with claimed(folder):
+        stage = Path(folder) / STAGE
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir()
+        try:
+            yield stage
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def claim_folder(folder: str | os.PathLike[str]) -> None:

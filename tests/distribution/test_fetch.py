@@ -51,12 +51,13 @@ def ranges(server: Server) -> list[str | None]:
 
 
 def rewrite(release: Path, *entries: tuple[str, bytes]) -> None:
-    """Put another zip into a release, with a hash that is right."""
+    """Put another zip into a release, with a hash and a size that are right."""
     with zipfile.ZipFile(release / ZIP, "w") as archive:
         for name, content in entries:
             archive.writestr(name, content)
     index = json.loads((release / "model_info.json").read_text())
-    index[TITLE]["sha256"] = hashlib.sha256((release / ZIP).read_bytes()).hexdigest()
+    content = (release / ZIP).read_bytes()
+    index[TITLE] |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     (release / "model_info.json").write_text(json.dumps(index))
 
 
@@ -124,7 +125,7 @@ def test_an_existing_bundle_is_kept(release: Path, target: Path):
 def test_what_fails_leaves_an_existing_bundle(release: Path, target: Path):
     (target / NAME).mkdir(parents=True)
     (release / ZIP).write_bytes(b"other")
-    with pytest.raises(ValueError, match="has SHA-256"):
+    with pytest.raises(ValueError, match="has 5 bytes, its index says"):
         fetch_bundle(NAME, str(release), bundle_dir=target, force=True)
     assert list(target.iterdir()) == [target / NAME]
 
@@ -187,7 +188,8 @@ def test_wrong_hash(release: Path, target: Path, server: Server):
 
 def test_truncated_zip(release: Path, target: Path):
     (release / ZIP).write_bytes((release / ZIP).read_bytes()[:-500])
-    refused(target, str(release), "has SHA-256")
+    refused(target, str(release), r"has \d+ bytes, its index says \d+: damaged, or another file")
+    refused(target, str(release / ZIP), "has SHA-256")  # SHA256SUMS states no size
     rewrite(release, (f"{NAME}/LICENSE", b"x"))
     cut = (release / ZIP).read_bytes()[:-20]
     (release / ZIP).write_bytes(cut)

@@ -13,8 +13,19 @@ import pytest
 import torch
 import yaml
 
-from dckd_ext.distribution import contents, pack_bundles
-from tests.distribution.examples import NAME, README, TITLE, change_metadata, make_bundle, weights
+from dckd_ext.distribution import contents, pack_bundles, violations
+from dckd_ext.utils import FolderInUseError
+from dckd_ext.utils.folders import STAGE
+from tests.distribution.examples import (
+    NAME,
+    README,
+    TITLE,
+    change_metadata,
+    make_bundle,
+    weights,
+    write_json,
+)
+from tests.utils.test_folders import holder
 
 
 @pytest.fixture
@@ -161,4 +172,29 @@ def test_bad_arguments(root: Path, tmp_path: Path):
     (tmp_path / "model_info.json").write_text("{")
     with pytest.raises(ValueError, match=r"model_info\.json: expected JSON, found"):
         pack_bundles([root], tmp_path)
-    assert not list(tmp_path.glob(".partial*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_names_are_checked_before_any_bundle_is_run(root: Path, tmp_path: Path):
+    """The config of each would leave a file behind."""
+    other = make_bundle(tmp_path / "b", "Wrong_segmentation")
+    ran = tmp_path / "ran"
+    for folder in (root, other):
+        config = {"bundle_root": ".", "network_def": f"$open({str(ran)!r}, 'w')"}
+        write_json(folder / "configs" / "inference.json", config)
+    with pytest.raises(ValueError, match=r"1 problem\(s\):\n  Wrong_segmentation: name 'Wrong_segmentation'"):
+        pack_bundles([root, other], tmp_path / "out")
+    assert len(violations(other)) == 1
+    assert not ran.exists()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="does not work with 'network_def'"):
+        pack_bundles([root], tmp_path / "out")
+    assert ran.exists()
+
+
+def test_a_killed_call_leaves_nothing_to_the_next(root: Path, tmp_path: Path):
+    (tmp_path / "out" / STAGE / "hub").mkdir(parents=True)
+    with holder(tmp_path / "out"), pytest.raises(FolderInUseError):
+        pack_bundles([root], tmp_path / "out")
+    pack_bundles([root], tmp_path / "out")
+    assert not list((tmp_path / "out").glob(".*"))
