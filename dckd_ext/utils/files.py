@@ -140,10 +140,11 @@ def out_of_space(error: BaseException | None, path: Path) -> OSError | None:
     It names ``path``, and the disk and what is free on it.
     """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is not None and number in _NO_SPACE:
             disk, free = _disk(path.parent)
             left = f"{free / 2**20:.1f} MB are free on the disk {disk}"
-            return OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno)} ({left})")
+            return OSError(number, f"cannot write {path}: {os.strerror(number)} ({left})")
         error = error.__cause__ or error.__context__
     return None
 
