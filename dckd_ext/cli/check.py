@@ -20,7 +20,7 @@ __all__ = ["check"]
 
 _COLUMNS = (
     *("section", "case", "kind", "image", "label", "size", "spacing_mm"),
-    *("foreground_voxels", "foreground_ml", "foreground_share", "problems"),
+    *("foreground_voxels", "foreground_ml", "foreground_share", "problems", "warnings"),
 )
 
 
@@ -30,21 +30,24 @@ def check(
     nrrd_spacing: Numbers | None = None,
     out: str | None = None,
     classes: int = 2,
+    channels: int = 1,
 ) -> None:
     """Check every case of a folder, print a summary and one line a problem; exit with 1 if there is any.
 
-    Looked for: files that cannot be read, images and masks without partner, other shapes and spacings of the
-    mask than of its image, NaN, mask values outside the classes, empty masks; in the layout of the open ABUS
-    set also voxels other than uint8, volumes larger than a breast (wrong spacing or exchanged axes), and
-    rows of labels.csv and bbx_labels.csv that do not fit the volumes or the masks. One volume is in memory
+    Looked for: files that cannot be read to their end, images and masks without partner, masks of another
+    shape or in another place than their image, NaN, mask values outside the classes, empty masks; in the
+    layout of the open ABUS set also voxels other than uint8, volumes larger than a breast (wrong spacing or
+    exchanged axes), and rows of labels.csv and bbx_labels.csv that do not fit the volumes or the masks.
+    Warned of are headers that state two places or none, and images of one value only. One volume is in memory
     at a time.
 
     Args:
         dataset_dir: a folder in the layout of the Medical Segmentation Decathlon or of the open ABUS set.
-        nrrd_spacing: mm along the stored axes, for NRRD files whose header states none; by default
-            0.2,0.073,0.475674, that of the open ABUS set.
+        nrrd_spacing: mm along the stored axes, for NRRD files whose header states none or ones; by default
+            0.2,0.073,0.475674 in the layout of the open ABUS set, and in the other what the header says.
         out: a CSV file to write, one row a case.
         classes: number of classes of the masks, the background counted.
+        channels: of the images.
 
     Raises:
         FileNotFoundError: when the folder has neither layout.
@@ -56,21 +59,25 @@ def check(
     from tqdm import tqdm
 
     from dckd_ext.data import ABUS_SPACING
+    from dckd_ext.data.grids import three_positive
     from dckd_ext.data.survey import list_folder, survey_case
-    from dckd_ext.transforms import ReadVolumed
 
-    spacing = ABUS_SPACING if nrrd_spacing is None else nrrd_spacing
-    read = ReadVolumed(["image", "label"], spacing, dtype=None, allow_missing_keys=True)
+    spacing = three_positive("nrrd_spacing", nrrd_spacing)
     listing = list_folder(dataset_dir)
+    if spacing is None and listing.layout == "tdsc":
+        spacing = ABUS_SPACING
     jobs = [(section, case) for section, cases in listing.sections.items() for case in cases]
     if out:
         check_writable(out)
     cases: list[CaseSurvey] = []
     with suppress(KeyboardInterrupt):  # what was found until then is said
         for section, case in tqdm(jobs, unit="case", desc="check"):
-            cases.append(survey_case(listing, section, case, read, classes))
+            cases.append(survey_case(listing, section, case, classes, channels, spacing))
     problems = [*listing.problems, *(problem for case in cases for problem in case.problems)]
+    warnings = [warning for case in cases for warning in case.warnings]
     print(_summary(listing, cases))
+    if warnings:
+        print(f"\n{len(warnings)} warning(s)", *warnings, sep="\n")
     print(f"\n{len(problems)} problem(s)", *problems, sep="\n")
     if len(cases) < len(jobs):
         raise KeyboardInterrupt(f"{len(cases)} of {len(jobs)} cases are checked")
@@ -139,4 +146,5 @@ def _row(found: CaseSurvey) -> dict[str, object]:
         "foreground_ml": found.ml,
         "foreground_share": found.share,
         "problems": "; ".join(map(str, found.problems)),
+        "warnings": "; ".join(map(str, found.warnings)),
     }

@@ -11,13 +11,13 @@ from typing import Any
 
 from dckd_ext.data.naming import case_names
 from dckd_ext.data.splits import draw_split, read_split, section_names
+from dckd_ext.data.volumes import is_volume
 from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import listed
 
 __all__ = ["download_msd", "image_files", "msd_datalist"]
 
 _logger = logging.getLogger(__name__)
-_VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 DOWNLOAD_HINT = (
     "MONAI downloads the hippocampus set: add --download true, or run "
     "monai.apps.DecathlonDataset(root, 'Task04_Hippocampus', 'training', download=True)"
@@ -155,10 +155,10 @@ def image_files(dataset_dir: str) -> list[dict[str, str]]:
     """
     path = Path(dataset_dir)
     files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-    images = [file for file in files if file.name.endswith(_VOLUME_ENDINGS) and file.name[0] != "."]
+    images = [file for file in files if is_volume(file)]
     if not images:
         raise FileNotFoundError(
-            f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz) and no NRRD file (*.nrrd)"
+            f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz) and no NRRD file (*.nrrd, *.nhdr)"
         )
     names = case_names(images)
     return [{"image": str(image), "case": name} for image, name in zip(images, names, strict=True)]

@@ -15,7 +15,8 @@ def case_names(paths: Sequence[str | PathLike[str]]) -> list[str]:
 
     One part is taken for all, the first of these under which no two have the same name: the file's name
     without its ending, the folder that holds it, the folder above that, and so on; then two neighbours of
-    these, joined by "_"; then three. `dckd_ext.export.predict`, which is shipped alone, has a copy.
+    these, joined by "_"; then three. `dckd_ext.export.predict`, which is shipped alone, takes this module
+    along.
 
     Args:
         paths: of the volumes, all relative to one folder or all absolute.

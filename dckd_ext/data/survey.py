@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing
 
 from dckd_ext.data.folders import folder_layout
+from dckd_ext.data.grids import Grid, extent_problem, voxel_edges
+from dckd_ext.data.labels import check_classes, label_on, label_spacing, whole_numbers
 from dckd_ext.data.msd import Case, msd_cases
 from dckd_ext.data.tdsc import ABUS_MAX_EXTENT, LesionBox, find_files, read_boxes, read_kinds, tdsc_sections
+from dckd_ext.data.volumes import Volume, channels_first, constant_note, count_not_finite, read_volume
 from dckd_ext.metrics.scores import bounding_box
-from dckd_ext.transforms.checks import count_not_finite, values_outside
-from dckd_ext.transforms.reading import ReadVolumed, extent_problem
 
 __all__ = ["CaseSurvey", "Listing", "Problem", "list_folder", "survey_case"]
 
@@ -45,7 +43,10 @@ class Listing:
 
 @dataclass
 class CaseSurvey:
-    """One case: its size in voxels, spacing in mm, foreground in voxels, ml and as a share of all voxels."""
+    """One case: its size in voxels, spacing in mm, foreground in voxels, ml and as a share of all voxels.
+
+    ``problems`` end a training or spoil it, ``warnings`` are to be looked at.
+    """
 
     section: str
     case: Case
@@ -55,6 +56,7 @@ class CaseSurvey:
     ml: float | None = None
     share: float | None = None
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
 
 def list_folder(dataset_dir: str) -> Listing:
@@ -121,48 +123,70 @@ def _table(listing: Listing, path: Path, read, numbers: Iterable[int]) -> dict:
     return rows
 
 
-def survey_case(listing: Listing, section: str, case: Case, read: ReadVolumed, classes: int) -> CaseSurvey:
+def survey_case(
+    listing: Listing,
+    section: str,
+    case: Case,
+    classes: int,
+    channels: int = 1,
+    nrrd_spacing: Sequence[float] | None = None,
+) -> CaseSurvey:
     """Read the image, then the mask of one case, and note all that is wrong with them.
 
     Volumes of the open ABUS set must be uint8, as large as a breast at most, and their lesion's bounding box
-    that of ``bbx_labels.csv``, give or take a voxel. ``read`` reads the keys image and label, one at a time.
+    that of ``bbx_labels.csv``, give or take a voxel.
+
+    Args:
+        listing: of the folder.
+        section: the case's.
+        case: one of the listing.
+        classes: number of classes of the masks, the background counted.
+        channels: of the images.
+        nrrd_spacing: see `dckd_ext.data.volumes.read_volume`.
     """
     found = CaseSurvey(section, case)
     abus = listing.layout == "tdsc"
-    _survey_image(found, read, abus)
-    box = listing.boxes.get(section, {}).get(case["case_id"])
-    _survey_mask(found, read, classes, abus, box)
+    grid = _survey_image(found, nrrd_spacing, channels, abus)
+    mask = _read(found, "label", label_spacing(*grid) if grid else nrrd_spacing, abus)
+    if mask is not None:
+        _survey_mask(found, mask, grid, classes, listing.boxes.get(section, {}).get(case["case_id"]))
     return found
 
 
-def _survey_image(found: CaseSurvey, read: ReadVolumed, abus: bool) -> None:
-    image = _read(found, "image", read, abus)
+def _survey_image(
+    found: CaseSurvey, nrrd_spacing: Sequence[float] | None, channels: int, abus: bool
+) -> tuple[Grid, bool] | None:
+    """Survey the image; return its grid and whether the order of its array counts, if it can be read."""
+    image = _read(found, "image", nrrd_spacing, abus)
     if image is None:
-        return
-    found.size, found.spacing = tuple(image.shape[:3]), _spacing(image)
-    bad = count_not_finite(image)
-    if bad:
-        _note(found, "image", f"{bad} voxels are NaN or infinite")
-    problem = extent_problem(found.size, found.spacing, ABUS_MAX_EXTENT) if abus else None
-    if problem:
+        return None
+    found.size, found.spacing = image.grid.shape, _spacing(image)
+    try:
+        channels_first(image.voxels, channels)
+    except ValueError as error:
+        _note(found, "image", str(error))
+    if bad := count_not_finite(image.voxels):
+        _note(found, "image", f"{bad} voxels are NaN or infinite, expected finite intensities")
+    if note := constant_note(image.voxels):
+        found.warnings.append(Problem(found.case["image"], note))
+    if abus and (problem := extent_problem(found.size, found.spacing, ABUS_MAX_EXTENT)):
         _note(found, "image", problem)
+    return image.grid, image.stored_order
 
 
 def _survey_mask(
-    found: CaseSurvey, read: ReadVolumed, classes: int, abus: bool, box: LesionBox | None
+    found: CaseSurvey, mask: Volume, image: tuple[Grid, bool] | None, classes: int, box: LesionBox | None
 ) -> None:
-    mask = _read(found, "label", read, abus)
-    if mask is None:
-        return
-    if found.size and tuple(mask.shape) != found.size:
-        _note(found, "label", f"has shape {tuple(mask.shape)}, expected that of the image: {found.size}")
-    elif found.size and not np.allclose(_spacing(mask), found.spacing, rtol=1e-3):
-        _note(found, "label", f"has spacing {_spacing(mask)} mm, expected that of the image: {found.spacing}")
-    outside = values_outside(mask, classes)
-    if outside:
-        values = ", ".join(f"{value:g}" for value in outside[:8])
-        _note(found, "label", f"found values [{values}], expected whole numbers from 0 to {classes - 1}")
-    foreground = mask.numpy() > 0
+    voxels = whole_numbers(mask.voxels)
+    try:
+        voxels = label_on(mask, *(image or (mask.grid, mask.stored_order))).voxels
+    except ValueError as error:
+        _note(found, "label", str(error))
+    try:
+        check_classes(voxels, classes)
+    except ValueError as error:
+        _note(found, "label", str(error))
+    foreground = voxels > 0
     found.voxels = int(np.count_nonzero(foreground))
     found.ml = found.voxels * float(np.prod(_spacing(mask))) / 1000
     found.share = found.voxels / foreground.size
@@ -192,26 +216,24 @@ def _within_a_voxel(one: np.ndarray, other: np.ndarray) -> bool:
     return bool((np.abs(one - other) <= 1).all())
 
 
-def _read(found: CaseSurvey, key: str, read: ReadVolumed, abus: bool) -> MetaTensor | None:
+def _read(found: CaseSurvey, key: str, nrrd_spacing: Sequence[float] | None, abus: bool) -> Volume | None:
     """Read one file as it is; None, with a note, if it is no volume."""
     try:
-        volume = read({key: found.case[key]})[key]
+        volume = read_volume(found.case[key], nrrd_spacing)
     except FileNotFoundError:
         _note(found, key, "there is no such file")
         return None
     except ValueError as error:
-        _note(found, key, str(error).removeprefix(f"{key}: cannot read {found.case[key]}: "))
+        _note(found, key, str(error))
         return None
-    if volume.ndim != 3 and not (key == "image" and volume.ndim == 4 and not abus):
-        _note(found, key, f"expected a 3D volume, found shape {tuple(volume.shape)}")
-        return None
-    if abus and volume.dtype != torch.uint8:
-        _note(found, key, f"expected voxels of uint8, found {volume.dtype}".replace("torch.", ""))
+    found.warnings += [Problem(found.case[key], note) for note in volume.notes]
+    if abus and volume.voxels.dtype != np.uint8:
+        _note(found, key, f"expected voxels of uint8, found {volume.voxels.dtype}")
     return volume
 
 
-def _spacing(volume: MetaTensor) -> tuple[float, ...]:
-    return tuple(round(float(edge), 6) for edge in affine_to_spacing(volume.affine))
+def _spacing(volume: Volume) -> tuple[float, ...]:
+    return tuple(round(float(edge), 6) for edge in voxel_edges(volume.affine))
 
 
 def _note(found: CaseSurvey, key: str, text: str) -> None:

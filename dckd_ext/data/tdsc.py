@@ -21,7 +21,7 @@ ABUS_SPACING = (0.2, 0.073, 0.475674)
 ABUS_MAX_EXTENT = (200.0, 60.0, 250.0)
 """Largest extents, mm (ours): about 170 x 45 x 150 are usual; exchanged axes soon exceed these."""
 
-_FILE = re.compile(r"(DATA|MASK)_(\d+)\.(nrrd|nii|nii\.gz)")
+_FILE = re.compile(r"(DATA|MASK)_(\d+)\.(nrrd|nhdr|nii|nii\.gz)", re.IGNORECASE)
 
 
 def tdsc_datalist(
@@ -125,7 +125,7 @@ def find_files(folder: Path) -> SectionFiles:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for match in filter(None, map(_FILE.fullmatch, sorted(names))):
-            kind = files.images if match[1] == "DATA" else files.masks
+            kind = files.images if match[1].upper() == "DATA" else files.masks
             kind.setdefault(int(match[2]), []).append(Path(parent) / match[0])
     return files
 

@@ -13,13 +13,12 @@ import numpy as np
 from dckd_ext.data.folders import all_cases
 from dckd_ext.data.msd import Case
 from dckd_ext.data.naming import case_names
-from dckd_ext.transforms.reading import read_voxels
-from dckd_ext.utils.errors import listed
+from dckd_ext.data.volumes import is_volume, read_voxels
+from dckd_ext.utils.errors import listed, named_errors
 
 __all__ = ["FIRST_ID", "unlabelled_cases"]
 
 FIRST_ID = 1_000_000  # case numbers of volumes without a label start here, above those with one
-_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 _logger = logging.getLogger(__name__)
 
 
@@ -44,7 +43,7 @@ def unlabelled_cases(folder: str | PathLike[str] | None, dataset_dir: str | None
     if folder is None:
         return []
     root = Path(folder)
-    files = sorted(file for file in root.rglob("[!.]*") if file.name.lower().endswith(_ENDINGS))
+    files = sorted(filter(is_volume, root.rglob("*")))
     if not files:
         raise FileNotFoundError(f"unlabelled_dir {root} holds no NIfTI or NRRD file, in no subfolder either")
     names = case_names([file.relative_to(root) for file in files])
@@ -55,7 +54,7 @@ def unlabelled_cases(folder: str | PathLike[str] | None, dataset_dir: str | None
         try:
             twin = known.get(_digest(file))
         except (ValueError, OSError) as error:
-            broken.append(f"{file} ({error})")
+            broken.append(str(error))
             continue
         if twin:
             same.append(f"{file} (labelled case {twin})")
@@ -67,7 +66,8 @@ def unlabelled_cases(folder: str | PathLike[str] | None, dataset_dir: str | None
 
 def _digest(file: str | PathLike[str]) -> str:
     """Digest shape and values; the type in which they are stored does not count."""
-    voxels = read_voxels(file)
+    with named_errors("volume", file):
+        voxels = read_voxels(file)
     digest = hashlib.sha256(str(voxels.shape).encode())
     digest.update(np.ascontiguousarray(voxels, dtype=np.float64).tobytes())
     return digest.hexdigest()

@@ -25,10 +25,10 @@ def export_problems(root: Path) -> Iterator[str]:
     if importlib.util.find_spec("onnxruntime") is None:
         yield f"{', '.join(present)}: cannot be checked without onnxruntime (pip install 'dckd-ext[export]')"
         return
-    from dckd_ext.export import bundle_settings, predict, read_torchscript
+    from dckd_ext.export import bundle_settings, predict, predict_source, read_torchscript
 
     if _MODULE in present:
-        if (root / _MODULE).read_bytes() != Path(predict.__file__).read_bytes():
+        if (root / _MODULE).read_text(encoding="utf-8") != predict_source():
             yield f"{_MODULE}: differs from the one of the installed package: {cure}"
         if _ONNX not in present:
             yield f"{_MODULE}: there is no {_ONNX} for it: {cure}"

@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     from dckd_ext.export.bundle import export_bundle
     from dckd_ext.export.networks import differences, read_torchscript, write_onnx, write_torchscript
     from dckd_ext.export.settings import bundle_settings
+    from dckd_ext.export.standalone import predict_source
 
 __all__ = [
     "bundle_settings",
     "differences",
     "export_bundle",
+    "predict_source",
     "read_torchscript",
     "write_onnx",
     "write_torchscript",
 ]
-_HOMES = {"export_bundle": "bundle", "bundle_settings": "settings"}
+_HOMES = {"export_bundle": "bundle", "bundle_settings": "settings", "predict_source": "standalone"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -17,6 +16,7 @@ from dckd_ext.export import predict
 from dckd_ext.export.networks import differences, read_torchscript, size_step, write_onnx, write_torchscript
 from dckd_ext.export.predict import KEY
 from dckd_ext.export.settings import bundle_settings
+from dckd_ext.export.standalone import predict_source
 from dckd_ext.networks import load_weights
 from dckd_ext.utils.folders import staged
 
@@ -64,7 +64,7 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
         script, onnx, module = files.values()
         write_torchscript(network, script, {**load_bundle_config(root)["_meta_"], KEY: settings})
         write_onnx(network, onnx, channels, roi_size, settings)
-        shutil.copyfile(predict.__file__, module)
+        module.write_text(predict_source(), encoding="utf-8")
         report = {
             script.name: _compared(script, network, read_torchscript(script)[0], channels),
             onnx.name: _compared(onnx, network, _onnx_network(onnx), channels, step),

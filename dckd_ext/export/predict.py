@@ -3,8 +3,9 @@
     python predict.py IN... --out DIR
 
 IN are NIfTI or NRRD files (NRRD needs pynrrd too) or folders of them; DIR gets one CASE_seg.nii.gz a volume,
-in the geometry of its image. This file stands alone: `dckd export` copies it beside the network, whose file
-holds the settings of the bundle's inference config. Volumes are treated as MONAI's transforms do there.
+in the geometry of its image. `dckd export` writes this file beside the network, whose file holds the settings
+of the bundle's inference config; there it stands alone, with the modules of dckd_ext that it needs in the
+place of their imports. Volumes are treated as MONAI's transforms do.
 """
 
 from __future__ import annotations
@@ -12,24 +13,44 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from os import PathLike
-from pathlib import Path, PurePath
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import onnxruntime
 
+from dckd_ext.data.grids import (
+    Grid,
+    check_resampling,
+    places,
+    resample_back,
+    same_grid,
+    slabs,
+    voxel_edges,
+)
+from dckd_ext.data.naming import case_names
+from dckd_ext.data.volumes import (
+    ENDINGS,
+    Volume,
+    channels_first,
+    constant_note,
+    count_not_finite,
+    is_volume,
+    mask_image,
+    read_volume,
+    warn_of,
+)
+from dckd_ext.utils.files import written_whole
+
 __all__ = [
     "FORMAT",
     "KEY",
-    "case_names",
     "load_model",
     "main",
     "predict",
@@ -47,16 +68,13 @@ FORMAT = 1
 Array = np.ndarray
 Undo = Callable[[Array], Array]
 
-_ENDINGS = (".nii", ".nii.gz", ".nrrd")
-_MAX_VOXELS = 10**9
-_CHUNK = 2**19  # voxels that are resampled at once
-_AFFINE_TOLERANCE = 1e-3  # MONAI's: grids that agree so far are the same
+_AFFINE_TOLERANCE = 1e-3  # MONAI's: edges that agree so far are the same
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit code."""
     parser = argparse.ArgumentParser(description="Segment volumes with an exported network.")
-    parser.add_argument("inputs", nargs="+", metavar="IN", help=f"a file or folder of {', '.join(_ENDINGS)}")
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=f"a file or folder of {', '.join(ENDINGS)}")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets one CASE_seg.nii.gz a volume")
     beside = Path(__file__).resolve().parent / "models" / "model.onnx"
     parser.add_argument(
@@ -106,8 +124,9 @@ def predict(
     for target, path in masks.items():
         start = time.perf_counter()
         try:
-            mask, affine = segment(path, network, settings)
-            _write(target, mask, affine)
+            mask, image = segment(path, network, settings)
+            with written_whole(target) as beside:
+                nibabel.save(mask_image(mask, image.grid, image.header), beside)
         except Exception as error:
             failed[str(path)] = _text(error)
             print(f"{path}: failed: {_text(error)}", file=sys.stderr)
@@ -151,7 +170,7 @@ def read_settings(file: str | Path) -> dict[str, Any]:
 
 def segment(
     path: Path, network: Callable[[Array], Array], settings: Mapping[str, Any]
-) -> tuple[Array, Array]:
+) -> tuple[Array, Volume]:
     """Segment one volume.
 
     Args:
@@ -160,35 +179,36 @@ def segment(
         settings: see `load_model`.
 
     Returns:
-        The classes, uint8, in the shape of the volume, and the affine of the file.
+        The classes, uint8, in the shape of the volume, and the volume as it was read.
 
     Raises:
         FileNotFoundError: when the file does not exist.
         ValueError: when it is not what the network takes; says what was found and what is expected.
     """
-    voxels, affine, undo = prepare(path, settings)
+    voxels, image, undo = prepare(path, settings)
     mask = _sliding_window(voxels, network, **settings["window"])
     for back in reversed(undo):
         mask = back(mask)
-    return mask, affine
+    return mask, image
 
 
-def prepare(path: Path, settings: Mapping[str, Any]) -> tuple[Array, Array, list[Undo]]:
+def prepare(path: Path, settings: Mapping[str, Any]) -> tuple[Array, Volume, list[Undo]]:
     """Read one volume and bring it into the form that the network takes.
 
     Returns:
-        The volume, float32, `CXYZ`; the affine of the file; and what brings a mask back, the last one first.
+        The prepared volume, float32, `CXYZ`; the volume as it was read; and what brings a mask back, the last
+        one first.
 
     Raises:
         FileNotFoundError: as `segment`, and ValueError too.
     """
-    voxels, native = _read(path, settings["channels"], **settings["read"])
-    affine, undo = native, []
+    voxels, image = _read(path, settings["channels"], **settings["read"])
+    affine, undo = image.affine, []
     for step in settings["steps"]:
         options = {key: value for key, value in step.items() if key != "step"}
         voxels, affine, back = _STEPS[step["step"]](voxels, affine, **options)
         undo.append(back)
-    return voxels, native, undo
+    return voxels, image, undo
 
 
 def weights_hash(file: Path) -> str:
@@ -206,9 +226,9 @@ def _masks(inputs: Sequence[str | Path], out: Path) -> dict[Path, Path]:
         if not given.exists():
             raise FileNotFoundError(f"{given}: there is no such file or folder")
         files = sorted(given.iterdir()) if given.is_dir() else [given]
-        found = [file for file in files if file.name.endswith(_ENDINGS) and file.name[0] != "."]
+        found = list(filter(is_volume, files))
         if not found:
-            raise ValueError(f"{given}: expected volumes ({', '.join(_ENDINGS)}), found none")
+            raise ValueError(f"{given}: expected volumes ({', '.join(ENDINGS)}), found none")
         volumes.update(dict.fromkeys(found))
     names = case_names([file.absolute() for file in volumes])
     masks = {out / f"{name}_seg.nii.gz": file for name, file in zip(names, volumes, strict=True)}
@@ -216,53 +236,6 @@ def _masks(inputs: Sequence[str | Path], out: Path) -> dict[Path, Path]:
     if overwritten:
         raise ValueError(f"{min(overwritten)} is an input and would be overwritten: choose another --out")
     return masks
-
-
-def case_names(paths: Sequence[str | PathLike[str]]) -> list[str]:
-    """Name volumes by the shortest part of their paths that tells them apart.
-
-    One part is taken for all, the first of these under which no two have the same name: the file's name
-    without its ending, the folder that holds it, the folder above that, and so on; then two neighbours of
-    these, joined by "_"; then three. `dckd_ext.export.predict`, which is shipped alone, has a copy.
-
-    Args:
-        paths: of the volumes, all relative to one folder or all absolute.
-
-    Raises:
-        ValueError: when no part tells two of them apart, as for a.nii beside a.nii.gz; names both paths.
-
-    Examples:
-        >>> case_names(["imagesTr/a_001.nii.gz", "imagesTr/a_002.nii.gz"])
-        ['a_001', 'a_002']
-        >>> case_names(["case001/image.nii.gz", "case002/image.nii.gz"])
-        ['case001', 'case002']
-        >>> case_names(["oslo/1/t1.nii", "rome/1/t1.nii", "rome/2/t1.nii"])
-        ['oslo_1', 'rome_1', 'rome_2']
-    """
-    parts = [_path_parts(path) for path in paths]
-    deepest = max(map(len, parts), default=0)
-    for length in range(1, deepest + 1):
-        for start in range(deepest - length + 1):
-            names = ["_".join(reversed(part[start : start + length])) for part in parts]
-            if all(names) and len(set(names)) == len(names):
-                return names
-    owner: dict[str, str] = {}
-    for path, part in zip(map(str, paths), parts, strict=True):
-        name = "_".join(reversed(part))
-        if name in owner:
-            raise ValueError(
-                f"{owner[name]} and {path} cannot be told apart by a name, both would be the case "
-                f"{part[0]!r}: expected paths that differ in more than the ending, so rename or remove one"
-            )
-        owner[name] = path
-    return []
-
-
-def _path_parts(path: str | PathLike[str]) -> list[str]:
-    """Return the file's name without its ending, then the folders from the nearest to the farthest."""
-    pure = PurePath(path)
-    folders = [part for part in pure.parent.parts if part not in (pure.anchor, "..")]
-    return [re.sub(r"\.(nii|nii\.gz|nrrd|nhdr)$", "", pure.name, flags=re.IGNORECASE), *reversed(folders)]
 
 
 def _session(file: Path, threads: int) -> Any:
@@ -302,92 +275,17 @@ def _read(
     dtype: str | None,
     nrrd_spacing: Sequence[float] | None,
     max_extent: Sequence[float] | None,
-) -> tuple[Array, Array]:
-    """Voxels `CXYZ` and affine (RAS) of a file."""
-    voxels, affine = _read_nrrd(path, nrrd_spacing) if path.suffix == ".nrrd" else _read_nifti(path)
-    if voxels.dtype.kind not in "biuf":
-        raise ValueError(f"expected one number a voxel, found {voxels.dtype} (a colour image?)")
-    volume = voxels[None] if voxels.ndim == 3 else np.moveaxis(voxels, -1, 0)
-    if volume.ndim != 4 or len(volume) != channels or not volume.size:
-        raise ValueError(f"expected a 3D volume with {channels} channel(s), found the shape {voxels.shape}")
+) -> tuple[Array, Volume]:
+    """Read a file as ``ReadVolumed`` and ``CheckVolumed`` do; give its voxels as `CXYZ`, and the volume."""
+    image = read_volume(path, nrrd_spacing, max_extent)
+    voxels = channels_first(image.voxels, channels)
     with np.errstate(over="ignore"):
-        volume = volume.astype(dtype or volume.dtype.newbyteorder("="), copy=False)
-    if volume.dtype.kind == "f":
-        bad = sum(int((~np.isfinite(part)).sum()) for part in np.moveaxis(volume, -1, 0))
-        if bad:
-            raise ValueError(f"{bad} voxels are NaN or infinite, expected finite intensities")
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > 0:
-        raise ValueError(f"expected an affine that can be inverted, found {affine.tolist()}")
-    extent = [n * edge for n, edge in zip(volume.shape[1:], _spacings(affine), strict=True)]
-    if max_extent and any(found > most for found, most in zip(extent, max_extent, strict=True)):
-        raise ValueError(
-            f"the volume extends over {_mm(extent)}, expected at most {_mm(max_extent)} along the stored "
-            "axes: a wrong spacing, or exchanged axes?"
-        )
-    return volume, affine
-
-
-def _read_nifti(path: Path) -> tuple[Array, Array]:
-    try:
-        image: Any = nibabel.load(path)
-        voxels, affine = np.asanyarray(image.dataobj), np.array(image.affine)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # nibabel's, zlib's and numpy's
-        raise ValueError(f"cannot be read: {_text(error)}") from error
-    # as MONAI reads: an sform that contradicts the header's spacing gives way to the qform, which cannot
-    if voxels.ndim == 3 and not np.allclose(image.header.get_zooms(), _spacings(affine)):
-        affine = image.header.get_qform()
-    return voxels, affine
-
-
-def _read_nrrd(path: Path, placeholder: Sequence[float] | None) -> tuple[Array, Array]:
-    try:
-        import nrrd
-    except ImportError as error:
-        raise ValueError("NRRD files need the package pynrrd: pip install pynrrd") from error
-    try:
-        voxels, header = nrrd.read(str(path))
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"cannot be read: {_text(error)}") from error
-    if voxels.ndim != 3:
-        raise ValueError(f"expected three axes and one value a voxel, found the sizes {voxels.shape}")
-    directions = np.asarray(
-        header.get("space directions", np.diag(header.get("spacings", [np.nan] * 3))), float
-    )
-    spacing = np.linalg.norm(directions, axis=1)
-    stated = spacing.shape == (3,) and np.isfinite(spacing).all() and spacing.all()
-    if placeholder is not None:  # the order of the array is the geometry
-        if not stated or np.allclose(spacing, 1):
-            print(f"{path}: the header states no spacing, taken as {_mm(placeholder)}", file=sys.stderr)
-            spacing = np.asarray(placeholder)
-        return voxels, np.diag([*spacing, 1.0])
-    if not stated:
-        raise ValueError("the NRRD header states no spacing")
-    space = header.get("space", "left-posterior-superior")
-    if space not in ("left-posterior-superior", "right-anterior-superior"):
-        raise ValueError(
-            f"expected the space left-posterior-superior or right-anterior-superior, found {space}"
-        )
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = directions.T, header.get("space origin", np.zeros(3))
-    return voxels, np.diag([-1, -1, 1, 1]) @ affine if space[0] == "l" else affine
-
-
-def _write(target: Path, mask: Array, affine: Array) -> None:
-    """As the bundle's writer does; beside the target, then renamed."""
-    image = nibabel.Nifti1Image(mask, affine)
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".partial-{target.name}")
-    try:
-        nibabel.save(image, beside)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+        voxels = voxels.astype(dtype or voxels.dtype, copy=False)
+    if bad := count_not_finite(voxels):
+        raise ValueError(f"{bad} voxels are NaN or infinite, expected finite intensities")
+    for note in filter(None, (*image.notes, constant_note(voxels))):
+        warn_of(str(path), note)
+    return voxels, image
 
 
 # Steps before the network: each gives voxels and affine, and what brings a mask back
@@ -405,34 +303,30 @@ def _orientation(voxels: Array, affine: Array, axcodes: str) -> tuple[Array, Arr
     return turned, moved, lambda mask: orientations.apply_orientation(mask, back)
 
 
-def _spacing(voxels: Array, affine: Array, pixdim: Sequence[float]) -> tuple[Array, Array, Undo]:
-    """MONAI's Spacing: linear on the way there, nearest on the way back. Shears are resampled away."""
-    shape = voxels.shape[1:]
-    old = _spacings(affine)
+def _spacing(
+    voxels: Array, affine: Array, pixdim: Sequence[float], max_voxels: int | None = None
+) -> tuple[Array, Array, Undo]:
+    """Resample as MONAI's Spacing: linear there, nearest on the way back. Shears are resampled away."""
+    native = Grid(voxels.shape[1:], affine)
+    old = voxel_edges(affine)
     new = np.where(np.abs(old - pixdim) <= _AFFINE_TOLERANCE, old, pixdim)
-    target, size = _spacing_grid(shape, affine, new)
-    if _same_grid(affine, target, shape, size):
+    target = _spacing_grid(native, new)
+    if same_grid(native, target):
         return voxels.astype(np.float32, copy=False), affine, lambda mask: mask
-    matrix = np.linalg.solve(affine, target)
-    moved = affine @ matrix
-    resampled = np.stack([_sample(channel, matrix, size, _linear, np.float32) for channel in voxels])
-
-    def back(mask: Array) -> Array:
-        if _same_grid(moved, affine, size, shape):
-            return mask
-        return _sample(mask, np.linalg.solve(moved, affine), shape, _nearest, mask.dtype)
-
-    return resampled, moved, back
+    check_resampling(native.shape, old, target.shape, new, max_voxels)
+    matrix = np.linalg.solve(affine, target.affine)
+    moved = Grid(target.shape, affine @ matrix)
+    resampled = np.stack([_sample(channel, matrix, moved.shape) for channel in voxels])
+    return resampled, moved.affine, lambda mask: resample_back(mask, moved, native)
 
 
-def _resample(voxels: Array, affine: Array, spacing: Sequence[float]) -> tuple[Array, Array, Undo]:
-    """dckd_ext.transforms.ResampleVolumed: keeps the field of view, smooths the axes that shrink."""
-    shape = voxels.shape[1:]
-    size = [max(1, round(n * s / t)) for n, s, t in zip(shape, _spacings(affine), spacing, strict=True)]
-    if np.prod(size, dtype=float) > _MAX_VOXELS:
-        raise ValueError(
-            f"{shape} voxels of {_mm(_spacings(affine))} would become {size}, more than {_MAX_VOXELS}"
-        )
+def _resample(
+    voxels: Array, affine: Array, spacing: Sequence[float], max_voxels: int | None = None
+) -> tuple[Array, Array, Undo]:
+    """Resample as dckd_ext.transforms.ResampleVolumed: same field of view, smooth along axes that shrink."""
+    shape, edges = voxels.shape[1:], voxel_edges(affine)
+    size = [max(1, round(n * s / t)) for n, s, t in zip(shape, edges, spacing, strict=True)]
+    check_resampling(shape, edges, size, spacing, max_voxels)
     ratio = np.divide(shape, size)
     moved = affine @ np.block(
         [[np.diag(ratio), (ratio[:, None] - 1) / 2], [np.zeros((1, 3)), np.ones((1, 1))]]
@@ -473,13 +367,9 @@ _STEPS: Mapping[str, Callable[..., tuple[Array, Array, Undo]]] = {
 # Resampling
 
 
-def _spacings(affine: Array) -> Array:
-    edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    return np.where(edges == 0, 1, edges)
-
-
-def _spacing_grid(shape: Sequence[int], affine: Array, spacing: Array) -> tuple[Array, tuple[int, ...]]:
-    """Affine and size of MONAI's new grid (its zoom_affine and compute_shape_offset)."""
+def _spacing_grid(native: Grid, spacing: Array) -> Grid:
+    """Make MONAI's new grid (its zoom_affine and compute_shape_offset)."""
+    shape, affine = native
     turn_zoom_shear = affine[:3, :3]
     zoom_shear = np.linalg.cholesky(turn_zoom_shear.T @ turn_zoom_shear).T
     target = np.eye(4)
@@ -495,63 +385,24 @@ def _spacing_grid(shape: Sequence[int], affine: Array, spacing: Array) -> tuple[
             break
     else:
         target[:3, 3] = turn_zoom_shear @ np.divide(shape, 2) + affine[:3, 3] - target[:3, :3] @ (size / 2)
-    return target, tuple(int(n) for n in size)
+    return Grid(tuple(int(n) for n in size), target)
 
 
-def _same_grid(source: Array, target: Array, shape: Sequence[int], size: Sequence[int]) -> bool:
-    between = np.linalg.solve(source, target)
-    alike = np.allclose(source, target, atol=_AFFINE_TOLERANCE)
-    alike = alike or np.allclose(between, np.eye(4), atol=_AFFINE_TOLERANCE)
-    return bool(alike) and tuple(shape) == tuple(size)
-
-
-def _sample(volume: Array, matrix: Array, size: Sequence[int], take: Callable, dtype: Any) -> Array:
-    """`volume` at `matrix` times the indices of a grid of `size`, edges repeated.
-
-    The order of operations is that of torch's affine_grid and grid_sample with align_corners=False, so that
-    points halfway between two voxels go to the same one.
-    """
-    shape = np.array(volume.shape)
-    theta = (_to_unit(shape) @ matrix @ np.linalg.inv(_to_unit(size)))[[2, 1, 0]][:, [2, 1, 0, 3]]
-    steps = [_unit_steps(n) for n in size]
-    out = np.empty(size, dtype)
-    for rows in _slabs(size[0], int(np.prod(size))):
-        x, y, z = np.meshgrid(steps[0][rows], steps[1], steps[2], indexing="ij")
-        points = np.stack([z, y, x, np.ones_like(x)], axis=-1).reshape(-1, 4)
-        unit = (points @ theta.T)[:, ::-1]
-        place = np.clip(((unit + 1) * shape - 1) / 2, 0, shape - 1)
-        out[rows] = take(volume, place.T).reshape(out[rows].shape)
+def _sample(volume: Array, matrix: Array, size: Sequence[int]) -> Array:
+    """Interpolate a volume at `matrix` times the indices of a grid of `size`, edges repeated; float32."""
+    out = np.empty(size, np.float32)
+    for rows, place in places(matrix, size):
+        place = [axis.clip(0, n - 1) for axis, n in zip(place, volume.shape, strict=True)]
+        low = [np.floor(axis).astype(np.intp) for axis in place]
+        high = [np.minimum(axis + 1, n - 1) for axis, n in zip(low, volume.shape, strict=True)]
+        share = [axis - under for axis, under in zip(place, low, strict=True)]
+        total = np.zeros(place[0].shape)
+        for upper in product((False, True), repeat=3):
+            index = tuple(high[axis] if up else low[axis] for axis, up in enumerate(upper))
+            weights = (share[axis] if up else 1 - share[axis] for axis, up in enumerate(upper))
+            total += prod(weights) * volume[index]
+        out[rows] = total
     return out
-
-
-def _to_unit(size: Sequence[int] | Array) -> Array:
-    """Matrix from the indices of a grid to [-1, 1] over its edges."""
-    matrix = np.diag([*np.divide(2, size), 1.0])
-    matrix[:3, 3] = np.divide(1, size) - 1
-    return matrix
-
-
-def _unit_steps(count: int) -> Array:
-    """Voxel centres of an axis that spans [-1, 1]; from both ends and rounded once, as in torch.linspace."""
-    steps = np.arange(count // 2, dtype=np.longdouble)
-    low = (np.longdouble(2 / max(1, count - 1)) * steps - 1).astype(float)
-    return np.concatenate([low, np.zeros(count % 2), -low[::-1]]) * (count - 1) / count
-
-
-def _linear(volume: Array, place: Array) -> Array:
-    low = np.floor(place).astype(np.intp)
-    high = np.minimum(low + 1, np.array(volume.shape)[:, None] - 1)
-    share = place - low
-    total = np.zeros(place.shape[1])
-    for upper in product((False, True), repeat=3):
-        index = tuple(high[axis] if up else low[axis] for axis, up in enumerate(upper))
-        weight = np.prod([share[axis] if up else 1 - share[axis] for axis, up in enumerate(upper)], axis=0)
-        total += weight * volume[index]
-    return total
-
-
-def _nearest(volume: Array, place: Array) -> Array:
-    return volume[tuple(np.rint(place).astype(np.intp))]
 
 
 def _smooth_linear(before: int, after: int) -> Array:
@@ -577,16 +428,11 @@ def _multiply(volume: Array, matrix: Array, axis: int) -> Array:
     shape[axis] = len(matrix)
     out = np.empty(shape, np.float32)
     along = max({1, 2, 3} - {axis}, key=lambda other: abs(volume.strides[other]))
-    for rows in _slabs(shape[along], max(volume.size, out.size)):
+    for rows in slabs(shape[along], max(volume.size, out.size)):
         part = (slice(None),) * along + (rows,)
         lines = np.moveaxis(volume[part], axis, -1).astype(np.float32, order="C")
         out[part] = np.moveaxis(lines @ matrix.T, -1, axis)
     return out
-
-
-def _slabs(length: int, voxels: int) -> Iterator[slice]:
-    step = max(1, _CHUNK * length // voxels)
-    return (slice(start, start + step) for start in range(0, length, step))
 
 
 # The network
@@ -632,10 +478,6 @@ def _window_weight(roi_size: Sequence[int]) -> Array:
         offset = np.arange(edge) - (edge - 1) / 2
         weight = weight[..., None] * np.exp(-0.5 * (offset / (edge / 8)) ** 2)
     return weight.clip(max(weight.min(), 1e-3)).astype(np.float32)
-
-
-def _mm(edges: Sequence[float] | Array) -> str:
-    return " x ".join(f"{edge:.4g}" for edge in edges) + " mm"
 
 
 def _text(error: Exception) -> str:

@@ -89,6 +89,8 @@ class _Arguments:
 def _read(arguments: _Arguments) -> dict[str, Any]:
     dtype = arguments.take("dtype", np.float32)
     spacing, extent = (arguments.take(name, None) for name in ("placeholder_spacing", "max_extent"))
+    arguments.expect("image_key", "image")
+    arguments.take("label_key", None)
     return {
         "step": "read",
         "dtype": None if dtype is None else _dtype_name(dtype),
@@ -107,12 +109,17 @@ def _spacing(arguments: _Arguments) -> dict[str, Any]:
     arguments.expect("padding_mode", "border")
     for name in ("align_corners", "diagonal", "scale_extent", "recompute_affine"):
         arguments.expect(name, False)
-    return {"step": "spacing", "pixdim": arguments.three("pixdim")}
+    return {"step": "spacing", "pixdim": arguments.three("pixdim"), **_max_voxels(arguments)}
 
 
 def _resample(arguments: _Arguments) -> dict[str, Any]:
     arguments.expect("mode", "linear", ["linear"])
-    return {"step": "resample", "spacing": arguments.three("spacing")}
+    return {"step": "resample", "spacing": arguments.three("spacing"), **_max_voxels(arguments)}
+
+
+def _max_voxels(arguments: _Arguments) -> dict[str, int]:
+    most = arguments.take("max_voxels", None)
+    return {} if most is None else {"max_voxels": int(most)}
 
 
 def _percentiles(arguments: _Arguments) -> dict[str, Any]:

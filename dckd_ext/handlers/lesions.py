@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from ignite.engine import Engine, Events
 
-from dckd_ext.handlers.scores import classes_of
+from dckd_ext.handlers.scores import classes_of, true_classes
 from dckd_ext.metrics.froc import RATES, Froc, draw_froc, froc_curve, write_froc_csv
 from dckd_ext.metrics.lesion_summary import summarise
 from dckd_ext.metrics.lesions import CaseLesions, Component, score_lesions
 from dckd_ext.metrics.scores import score_foreground
-from dckd_ext.transforms.labels import read_label_for
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.tables import write_table
 
@@ -101,15 +100,12 @@ class LesionScores:
     def _score(self, engine: Engine) -> None:
         state: Any = engine.state
         for case, output in zip(state.batch, state.output, strict=True):
-            try:
-                self.cases[case["case"]] = self._score_case(case["label"], output)
-            except ValueError as error:
-                raise ValueError(f"{case['label']}: {error}") from error
+            self.cases[case["case"]] = self._score_case(case["label"], output)
 
     def _score_case(self, path: str, output: Mapping[str, Any]) -> _Case:
-        label, edges = read_label_for(output["pred"], path)
-        self._check_classes(label)
-        prediction, spacing = classes_of(output["pred"]), edges.tolist()
+        num_classes = None if self.class_names is None else len(self.class_names)
+        label, spacing = true_classes(path, output["pred"], num_classes)
+        prediction = classes_of(output["pred"])
         volume: dict[str, Any] = {**score_foreground(prediction, label, spacing)}
         probability = self._probability(output)
         scored = score_lesions(
@@ -123,11 +119,6 @@ class LesionScores:
             "false_positives": len(self._false_positives(scored.components)),
         }
         return _Case(volume, scored, probability is not None)
-
-    def _check_classes(self, label: np.ndarray) -> None:
-        for found in (int(label.min()), int(label.max())):
-            if self.class_names is not None and found not in self.class_names:
-                raise ValueError(f"the label holds class {found}, expected one of {sorted(self.class_names)}")
 
     def _probability(self, output: Mapping[str, Any]) -> np.ndarray | None:
         if self.probability in output:

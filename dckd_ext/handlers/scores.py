@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 
+from dckd_ext.data.grids import voxel_edges
+from dckd_ext.data.labels import check_classes, read_label, whole_numbers
 from dckd_ext.metrics.scores import score_case
-from dckd_ext.transforms.labels import read_label_for, whole_numbers
+from dckd_ext.transforms.reading import grid_of
+from dckd_ext.utils.errors import named_errors
 from dckd_ext.utils.files import check_writable
 from dckd_ext.utils.tables import write_table
 
-__all__ = ["CaseScores", "classes_of"]
+__all__ = ["CaseScores", "classes_of", "true_classes"]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,9 +30,9 @@ class CaseScores:
     """Score each case after postprocessing and write one CSV row a case.
 
     The prediction must be back in the geometry of its image file (``Invertd``). The label is read from its
-    file as it is (NIfTI or NRRD): nothing of it is resampled. Its spacing is its own; that of a NRRD label is
-    the prediction's, which has the affine of the image as it was read. ``seconds`` is the wall time of the
-    forward pass and the postprocessing of the case's batch, without reading.
+    file by the rules of `dckd_ext.data.labels`, those of training: turned where its axes are stored otherwise
+    than the image's, and nothing of it is resampled. ``seconds`` is the wall time of the forward pass and the
+    postprocessing of the case's batch, without reading.
 
     The file holds the cases of all runs of the engine since the handler was made, and is written at the end
     of each. A case that is run again replaces its row.
@@ -38,7 +42,7 @@ class CaseScores:
         class_names: names of the classes by number; see `dckd_ext.metrics.scores.score_case`.
 
     Raises:
-        ValueError: when a prediction and its label have different shapes; the error names the file.
+        ValueError: as `true_classes`.
         OSError: before the first case, when ``path`` cannot be written.
     """
 
@@ -66,11 +70,8 @@ class CaseScores:
             self.rows[case["case"]] = {"case": case["case"], **rounded, "seconds": round(seconds, 4)}
 
     def _score_file(self, path: str, prediction: torch.Tensor) -> dict[str, float]:
-        label, spacing = read_label_for(prediction, path)
-        try:
-            return score_case(classes_of(prediction), label, spacing.tolist(), self.class_names)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        label, spacing = true_classes(path, prediction, len(self.class_names))
+        return score_case(classes_of(prediction), label, spacing, self.class_names)
 
     def _write(self, engine: Engine) -> None:
         if not self.rows:
@@ -87,3 +88,32 @@ class CaseScores:
 def classes_of(prediction: torch.Tensor) -> np.ndarray:
     """Return the classes of a prediction ``(1, H, W, D)`` as an array ``(H, W, D)`` of a small type."""
     return whole_numbers(np.asarray(prediction.detach().cpu()[0]))
+
+
+def true_classes(
+    path: str, prediction: torch.Tensor, num_classes: int | None = None
+) -> tuple[np.ndarray, list[float]]:
+    """Read the label of a prediction onto its grid.
+
+    Args:
+        path: the label file.
+        prediction: ``(1, H, W, D)``, back on the grid of the image, with the image's meta data.
+        num_classes: labels must be whole numbers in ``[0, num_classes)``; None: any from 0 on.
+
+    Returns:
+        The classes, ``(H, W, D)``, and the voxel edges of the label in mm.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is damaged, lies elsewhere than the image or holds other values, or the prediction
+            has no affine; names the file.
+    """
+    if not isinstance(prediction, MetaTensor):
+        raise ValueError(
+            f"label {path}: expected a prediction with an affine (MetaTensor), "
+            f"found {type(prediction).__name__}"
+        )
+    with named_errors("label", path):
+        label = read_label(path, *grid_of(prediction, prediction.shape[1:]))
+        check_classes(label.voxels, num_classes or np.iinfo(np.int32).max)
+    return label.voxels, voxel_edges(label.affine).tolist()

@@ -6,16 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
+from dckd_ext.data.grids import voxel_edges
+from dckd_ext.data.labels import read_label
+from dckd_ext.data.volumes import read_volume, read_voxels
 from dckd_ext.report.runs import Run
-from dckd_ext.transforms.reading import read_voxels
+from dckd_ext.utils.errors import named_errors
 
 __all__ = ["PLANES", "draw_case", "pick_cases"]
+
+
+Masks = dict[str, np.ndarray]
 
 
 class Plane(NamedTuple):
@@ -68,17 +74,12 @@ def draw_case(
 
     Raises:
         FileNotFoundError: when image, label or a mask is missing.
-        ValueError: when their shapes differ.
+        ValueError: when one cannot be read or lies elsewhere than the image; names the file.
     """
-    name, turn = case["case"], planes is PLANES["anatomical"]
-    image = _read(case["image"], turn)
-    masks = {"truth": _read(case["label"], turn)}
-    masks |= {run.name: _read(run.mask(name), turn) for run in runs}
-    for whose, mask in masks.items():
-        if mask.shape != image.shape:
-            raise ValueError(f"{name}: the mask of {whose} has shape {mask.shape}, the image {image.shape}")
+    name = case["case"]
+    files = {"truth": case["label"], **{run.name: run.mask(name) for run in runs}}
+    image, masks, spacing = (_turned if planes is PLANES["anatomical"] else _stored)(case["image"], files)
     box = _box(list(masks.values()))
-    spacing = _spacing(runs[0].mask(name), turn)  # an image in NRRD may not state it
     image, masks = image[box], {whose: mask[box] for whose, mask in masks.items()}
     figure = _draw_planes(image, spacing, masks, runs[0].classes, planes)
     for panel, run in zip(figure.axes[2:], runs, strict=False):
@@ -148,13 +149,28 @@ def _box(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
     return tuple(slice(max(start, 0), stop) for start, stop in zip(low, high, strict=True))
 
 
-def _read(file: str | Path, turn: bool) -> np.ndarray:
-    """Read the voxels as stored or, of NIfTI, with the axes turned to right, anterior, superior."""
-    if not turn:
-        return read_voxels(file)
-    return np.asarray(nib.as_closest_canonical(nib.Nifti1Image.from_filename(file)).dataobj)
+def _turned(image: str, masks: Mapping[str, str | Path]) -> tuple[np.ndarray, Masks, np.ndarray]:
+    """Read image and masks with the axes turned to right, anterior, superior, and the voxel edges."""
+    with named_errors("image", image):
+        shown = read_volume(image)
+    found = {}
+    for whose, file in masks.items():
+        with named_errors(f"mask of {whose}", file):
+            found[whose] = read_label(file, shown.grid, name=f"image {image}").voxels
+    turn = io_orientation(shown.affine)
+    edges = voxel_edges(shown.affine @ inv_ornt_aff(turn, shown.grid.shape))
+    turned = {whose: apply_orientation(mask, turn) for whose, mask in found.items()}
+    return apply_orientation(shown.voxels, turn), turned, edges
 
 
-def _spacing(file: Path, turn: bool) -> np.ndarray:
-    volume = nib.Nifti1Image.from_filename(file)
-    return nib.affines.voxel_sizes((nib.as_closest_canonical(volume) if turn else volume).affine)
+def _stored(image: str, masks: Mapping[str, str | Path]) -> tuple[np.ndarray, Masks, np.ndarray]:
+    """Read image and masks as they are stored, and the voxel edges of a mask: a NRRD image may have none."""
+    shown = read_voxels(image)
+    found = {whose: read_voxels(file) for whose, file in masks.items()}
+    for whose, mask in found.items():
+        if mask.shape != shown.shape:
+            raise ValueError(
+                f"mask of {whose} {masks[whose]}: has shape {mask.shape}, expected that of image {image}: "
+                f"{shown.shape}"
+            )
+    return shown, found, voxel_edges(read_volume(list(masks.values())[-1]).affine)

@@ -2,12 +2,11 @@
 
 from dckd_ext.transforms.checks import CheckVolumed, check_foreground
 from dckd_ext.transforms.crops import CropClassesd
-from dckd_ext.transforms.labels import read_label
 from dckd_ext.transforms.probabilities import ForegroundProbabilityd
-from dckd_ext.transforms.reading import ReadVolumed, read_voxels
+from dckd_ext.transforms.reading import ReadVolumed
 from dckd_ext.transforms.resample import ResampleVolumed
 from dckd_ext.transforms.spacing import SpacingVolumed
-from dckd_ext.transforms.writers import SaveMaskd, WholeNibabelWriter
+from dckd_ext.transforms.writers import SaveMaskd
 
 __all__ = [
     "CheckVolumed",
@@ -17,8 +16,5 @@ __all__ = [
     "ResampleVolumed",
     "SaveMaskd",
     "SpacingVolumed",
-    "WholeNibabelWriter",
     "check_foreground",
-    "read_label",
-    "read_voxels",
 ]

@@ -13,13 +13,14 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.transforms.utils import scale_affine
-from monai.utils import ImageMetaKey, MetaKeys, TraceKeys, ensure_tuple_rep
+from monai.utils import ImageMetaKey, TraceKeys, ensure_tuple_rep
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
+from dckd_ext.data.grids import check_resampling
+
 __all__ = ["ResampleVolumed", "resample_linear", "resample_nearest"]
 
-MAX_VOXELS = 10**9
 CHUNK_VOXELS = 2**23  # 32 MB in float32
 
 
@@ -40,10 +41,11 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
         mode: "linear" (anti-aliased, gives float32) or "nearest" (keeps the dtype; for labels), one for all
             keys or one a key.
         allow_missing_keys: do not raise for a key that is missing.
+        max_voxels: the most voxels to make; see `dckd_ext.data.grids.check_resampling`.
 
     Raises:
         ValueError: for a spacing or mode that cannot be; on a call, when a key holds no volume with an affine
-            of its own, or the grid would have over a billion voxels (mostly a header without true spacing).
+            of its own, or as `dckd_ext.data.grids.check_resampling` (mostly a header without true spacing).
 
     The separable smoothing is scikit-image's rule and Gaussian; MONAI's ``Resize(anti_aliasing=True)``
     has the rule too, with a Gaussian integrated over each voxel.  Resampling
@@ -66,8 +68,10 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
         spacing: float | Sequence[float],
         mode: str | Sequence[str] = "linear",
         allow_missing_keys: bool = False,
+        max_voxels: int | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.max_voxels = max_voxels
         self.spacing = tuple(float(value) for value in ensure_tuple_rep(spacing, 3))
         if not all(np.isfinite(self.spacing)) or min(self.spacing) <= 0:
             raise ValueError(f"spacing must be positive, in mm, got {spacing}")
@@ -93,7 +97,8 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
                 _resampler(native["mode"])(volume.as_tensor(), step[TraceKeys.ORIG_SIZE], volume.dtype)
             )
             out.copy_meta_from(volume)
-            data[key] = _with_affine(out, native["affine"])
+            out.affine = native["affine"]
+            data[key] = out
         return data
 
     def _resample(self, key: Hashable, volume: Any, mode: str) -> Tensor:
@@ -121,11 +126,10 @@ class ResampleVolumed(MapTransform, InvertibleTransform):
         size = tuple(
             max(1, round(n * s / t)) for n, s, t in zip(volume.shape[1:], native, self.spacing, strict=True)
         )
-        if np.prod(size, dtype=float) > MAX_VOXELS:
-            raise ValueError(
-                f"{key} {name}: {tuple(volume.shape[1:])} voxels of {native} mm would become {size} of "
-                f"{self.spacing} mm, more than {MAX_VOXELS}. Does the header hold the true spacing?"
-            )
+        try:
+            check_resampling(volume.shape[1:], native, size, self.spacing, self.max_voxels)
+        except ValueError as error:
+            raise ValueError(f"{key} {name}: {error}") from None
         return size
 
 
@@ -209,10 +213,3 @@ def _chunks(volume: Tensor, axis: int, voxels: int) -> Iterator[tuple[slice, ...
     step = max(1, CHUNK_VOXELS * volume.shape[along] // voxels)
     for start in range(0, volume.shape[along], step):
         yield (*[slice(None)] * along, slice(start, start + step))
-
-
-def _with_affine(volume: MetaTensor, affine: Tensor) -> MetaTensor:
-    volume.affine = affine
-    if MetaKeys.PIXDIM in volume.meta:  # the NIfTI header's own copy of the spacing
-        volume.meta[MetaKeys.PIXDIM][1:4] = affine_to_spacing(affine, r=3)
-    return volume

@@ -1,74 +1,59 @@
-"""Writing results."""
+"""Writing masks."""
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 from monai.config import KeysCollection
-from monai.data import NibabelWriter
+from monai.data import MetaTensor
 from monai.transforms import SaveImaged
+from monai.utils import ImageMetaKey
 
+from dckd_ext.data.volumes import mask_image, nifti_header
+from dckd_ext.transforms.reading import grid_of
 from dckd_ext.utils.files import written_whole
 
-__all__ = ["SaveMaskd", "WholeNibabelWriter"]
-
-_logger = logging.getLogger(__name__)
-
-
-class WholeNibabelWriter(NibabelWriter):
-    """MONAI's NIfTI writer for ``SaveImaged(writer=...)``, never leaving half a file behind.
-
-    Voxels keep their dtype on the way.
-
-    Raises:
-        OSError: when a file cannot be written, with its path; what stood there before still does.
-            ``SaveImaged`` wraps it in a RuntimeError.
-    """
-
-    @classmethod
-    def resample_if_needed(
-        cls, data_array: Any, affine: Any = None, target_affine: Any = None, *args: Any, **kwargs: Any
-    ) -> tuple[Any, Any]:
-        """Resample to ``target_affine``; without one, spare the volume MONAI's copy in float32."""
-        if target_affine is None:
-            return data_array, affine
-        return super().resample_if_needed(data_array, affine, target_affine, *args, **kwargs)
-
-    def write(self, filename: str | os.PathLike[str], verbose: bool = False, **kwargs: Any) -> None:
-        """Write beside ``filename``, then rename."""
-        with written_whole(filename) as beside:
-            super().write(beside, **kwargs)
-        if verbose:
-            _logger.info("written: %s", filename)
+__all__ = ["SaveMaskd"]
 
 
 class SaveMaskd(SaveImaged):
     """Save classes as ``CASE_seg.nii.gz``, uint8, in the grid that they are in, whole or not at all.
 
+    A mask on the grid of the NIfTI file that it was made from takes that file's header: both forms, their
+    codes and the unit. So every reader shows it on the image, whichever form it takes. Other masks state
+    their affine in both forms. The shape is the image's, axes of one voxel included.
+
     ``CASE`` is the item's key ``case``, the name that the case has in tables too (`dckd_ext.data.naming`);
     MONAI would take the image's file name, which several cases may share.
 
     Args:
-        keys: of the classes, channel first.
+        keys: of the classes, ``(1, X, Y, Z)``, with the meta data of the image.
         output_dir: folder, made when it is needed.
 
     Raises:
-        RuntimeError: by MONAI, when a file cannot be written.
+        ValueError: for more than one channel.
+        OSError: when a file cannot be written, with its path; what stood there before still does.
     """
 
     def __init__(self, keys: KeysCollection, output_dir: str | Path) -> None:
-        super().__init__(
-            keys, output_dir=output_dir, output_dtype=np.uint8, resample=False, writer=WholeNibabelWriter
-        )
+        super().__init__(keys, output_dir=output_dir)  # MONAI Label leaves out what is a SaveImaged
         self.folder = Path(output_dir)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save; ``data`` stays as it is."""
         for key in self.key_iterator(dict(data)):
-            self.saver(data[key], filename=self.folder / f"{data['case']}_seg")
+            with written_whole(self.folder / f"{data['case']}_seg.nii.gz") as beside:
+                nibabel.save(_image(data[key]), beside)
         return dict(data)
+
+
+def _image(mask: MetaTensor) -> Any:
+    if mask.ndim != 4 or len(mask) != 1:
+        raise ValueError(f"expected classes in one channel, found the shape {tuple(mask.shape)}")
+    grid, _ = grid_of(mask, mask.shape[1:])
+    voxels = mask.as_tensor()[0].cpu().numpy().astype(np.uint8, copy=False)
+    return mask_image(voxels, grid, nifti_header(mask.meta.get(ImageMetaKey.FILENAME_OR_OBJ, ""), grid))

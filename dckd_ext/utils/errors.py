@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-__all__ = ["first_line", "listed", "root_cause"]
+__all__ = ["first_line", "listed", "named_errors", "root_cause"]
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -40,3 +42,19 @@ def first_line(error: BaseException) -> str:
     """
     cause = root_cause(error)
     return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
+
+
+@contextmanager
+def named_errors(name: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file in whatever reading it raises.
+
+    Raises:
+        FileNotFoundError: when the file does not exist.
+        ValueError: for any other error.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}: there is no file {path}") from None
+    except ValueError as error:
+        raise ValueError(f"{name} {path}: {error}") from None  # summaries show the first error of a chain

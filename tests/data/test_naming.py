@@ -1,6 +1,5 @@
-"""The rule for the names of cases, in the package and in predict.py, which is shipped alone."""
+"""The rule for the names of cases."""
 
-import inspect
 from pathlib import PurePosixPath
 
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dckd_ext.data import naming
-from dckd_ext.export import predict
 
 NAMED = {
     "files": (["imagesTr/a_001.nii.gz", "imagesTr/a_002.nii.gz"], ["a_001", "a_002"]),
@@ -28,24 +26,16 @@ NAMED = {
 }
 
 
-@pytest.mark.parametrize("module", [naming, predict])
 @pytest.mark.parametrize(("paths", "expected"), NAMED.values(), ids=NAMED)
-def test_names(paths: list[str], expected: list[str], module):
-    assert module.case_names(paths) == expected
+def test_names(paths: list[str], expected: list[str]):
+    assert naming.case_names(paths) == expected
 
 
-@pytest.mark.parametrize("module", [naming, predict])
 @pytest.mark.parametrize("other", ["a.nii.gz", "a.nrrd", "./a.nii", "../a.nii"])
-def test_no_name_tells_them_apart(other: str, module):
+def test_no_name_tells_them_apart(other: str):
     with pytest.raises(ValueError, match=r"^a\.nii and .*a.* cannot be told apart by a name") as caught:
-        module.case_names(["b.nii", "a.nii", other])
+        naming.case_names(["b.nii", "a.nii", other])
     assert other in str(caught.value)
-
-
-@pytest.mark.parametrize("function", ["case_names", "_path_parts"])
-def test_the_copy_is_one(function: str):
-    one, other = (inspect.getsource(getattr(module, function)) for module in (naming, predict))
-    assert one == other
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), max_size=6))

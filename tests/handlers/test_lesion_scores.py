@@ -19,6 +19,7 @@ from scipy.ndimage import label as connected
 from dckd_ext.bundle import student_network
 from dckd_ext.handlers import CaseScores, LesionScores
 from dckd_ext.metrics.lesion_summary import POLICY
+from dckd_ext.transforms.reading import PLACE, STORED_ORDER
 from tests.conftest import bundle, workflow, write_volume
 from tests.metrics.test_scores import scipy_hd95
 
@@ -54,7 +55,9 @@ def case(folder: Path, name: str, label: np.ndarray, nrrd_file: bool = False) ->
 
 def volume(array: np.ndarray) -> MetaTensor:
     return MetaTensor(
-        torch.from_numpy(array.astype(np.float32))[None], affine=torch.diag(torch.tensor([*SPACING, 1.0]))
+        torch.from_numpy(array.astype(np.float32))[None],
+        affine=torch.diag(torch.tensor([*SPACING, 1.0])),
+        meta={PLACE: STORED_ORDER},
     )
 
 
@@ -242,14 +245,15 @@ def test_summary_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture):
 @pytest.mark.parametrize("handler", [CaseScores, LesionScores])
 def test_other_shape_is_refused_with_the_file(tmp_path: Path, handler):
     engine = engine_of(handler(str(tmp_path / "scores"), NAMES))
-    with pytest.raises(ValueError, match=r"two\.nii\.gz: .*\(20, 30, 15\).*\(20, 30, 16\)"):
+    with pytest.raises(ValueError, match=r"two\.nii\.gz: .*\(20, 30, 16\).*\(20, 30, 15\)"):
         run(engine, [[(case(tmp_path, "two", TWO), output(HALF_FOUND[..., 1:]))]])
 
 
-def test_label_with_a_class_of_no_name(tmp_path: Path):
-    engine = engine_of(LesionScores(str(tmp_path), NAMES, "a"))
+@pytest.mark.parametrize("handler", [CaseScores, LesionScores])
+def test_label_with_a_class_of_no_name(tmp_path: Path, handler):
+    engine = engine_of(handler(str(tmp_path / "scores"), NAMES))
     with pytest.raises(
-        ValueError, match=r"two\.nii\.gz: the label holds class 255, expected one of \[0, 1\]"
+        ValueError, match=r"two\.nii\.gz: found values \[255\], expected whole numbers from 0 to 1"
     ):
         run(engine, [[(case(tmp_path, "two", TWO * np.uint8(255)), output(HALF_FOUND))]])
 

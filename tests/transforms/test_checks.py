@@ -2,12 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from monai.data import MetaTensor
 
 from dckd_ext.transforms import CheckVolumed, check_foreground
-from dckd_ext.transforms import checks as checks_module
-from dckd_ext.transforms.checks import count_not_finite, values_outside
 from tests.conftest import write_volume
 from tests.data.abus_files import write_nrrd
 
@@ -32,7 +29,7 @@ def test_not_finite(bad: float):
 def test_other_shape_of_label():
     data = {"image": volume(np.ones((1, 3, 3, 3)), "i.nii"), "label": volume(np.ones((1, 3, 4, 3)), "l.nii")}
     with pytest.raises(
-        ValueError, match=r"l\.nii has shape \(3, 4, 3\), expected that of image i\.nii: \(3, 3, 3\)"
+        ValueError, match=r"l\.nii: has shape \(3, 4, 3\), expected that of image i\.nii: \(3, 3, 3\)"
     ):
         CheckVolumed(label_key="label")(data)
 
@@ -52,46 +49,13 @@ def test_other_channels(shape):
         CheckVolumed()({"image": volume(np.ones(shape), "x")})
 
 
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Volumes are looked at in parts of at most 20 voxels or one slice."""
-    monkeypatch.setattr(checks_module, "_VOXELS_AT_ONCE", 20)
-
-
-@pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32])
-@pytest.mark.parametrize("shape", [(1, 7, 5, 3), (1, 2, 3, 29), (2, 1, 1, 1), (1, 0, 3, 3)])
-def test_values_in_parts_are_those_of_the_whole(dtype: torch.dtype, shape: tuple[int, ...]):
-    label = torch.randint(0, 9, shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    expected = sorted({value for value in label.flatten().tolist() if value not in range(3)})
-    assert values_outside(label, num_classes=3) == expected
-    assert values_outside(MetaTensor(label), num_classes=3) == expected
-    assert values_outside(label, num_classes=9) == []
-
-
-@pytest.mark.parametrize("num_classes", [255, 256, 300])
-def test_more_classes_than_the_dtype_holds(num_classes: int):
-    label = torch.arange(256, dtype=torch.uint8)
-    assert values_outside(label, num_classes) == [255][: num_classes == 255]
-
-
-@pytest.mark.usefixtures("small_parts")
-def test_values_that_are_no_classes():
-    label = torch.zeros(1, 4, 5, 6)
-    label[0, 3, 4, 5], label[0, 0, 0, 0], label[0, 2, 2, 2] = torch.nan, -1, 1.5
-    assert values_outside(label, 2)[:2] == [-1, 1.5]
-    assert np.isnan(values_outside(label, 2)[2])
-    assert values_outside(torch.tensor([True, False]), 2) == []
-
-
-@pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("shape", [(1, 7, 5, 3), (1, 2, 3, 29)])
-def test_not_finite_in_parts(shape: tuple[int, ...]):
-    image = torch.zeros(shape)
-    image.view(-1)[::10] = torch.inf
-    image.view(-1)[5::10] = torch.nan
-    assert count_not_finite(image) == int((~torch.isfinite(image)).sum())
-    assert count_not_finite(torch.full(shape, 255, dtype=torch.uint8)) == 0
+def test_an_image_of_one_value_is_warned_of(caplog: pytest.LogCaptureFixture):
+    flat = volume(np.full((1, 3, 3, 3), 7), "flat.nii")
+    CheckVolumed()({"image": flat})
+    assert caplog.messages == ["flat.nii: all voxels are 7: what is found in it means nothing"]
+    flat[0, 2, 2, 2] = 8
+    CheckVolumed()({"image": flat})
+    assert len(caplog.messages) == 1
 
 
 def test_foreground_stops_at_the_first(tmp_path: Path):

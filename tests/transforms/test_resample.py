@@ -188,16 +188,6 @@ def test_in_a_cached_dataset():
     assert torch.equal(dataset[0]["image"], transform({"image": _volume(1, 9, 20, 6)})["image"])
 
 
-def test_the_header_s_spacing_follows():
-    volume = _volume(1, 9, 20, 6)
-    volume.meta["pixdim"] = np.array([1.0, *ABUS, 1.0, 1.0, 1.0, 1.0])
-    transform = ResampleVolumed("image", 0.4)
-    there = transform({"image": volume})
-    assert there["image"].meta["pixdim"][1:4] == pytest.approx(there["image"].pixdim.numpy())
-    back = transform.inverse(there)["image"]
-    assert back.meta["pixdim"][1:4] == pytest.approx(ABUS)
-
-
 @pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan"), (0.4, 0.4, 0.0)])
 def test_refuses_a_spacing_that_cannot_be(spacing: Any):
     with pytest.raises(ValueError, match="spacing must be positive"):
@@ -220,7 +210,7 @@ def test_refuses_what_has_no_affine_or_no_channel(volume: Any):
 def test_refuses_a_grid_that_fits_no_memory():
     volume = MetaTensor(torch.zeros(1, 1).expand(700, 500).expand(1, 300, 700, 500), affine=torch.eye(4))
     volume.meta["filename_or_obj"] = "DATA_007.nrrd"
-    with pytest.raises(ValueError, match=r"DATA_007.nrrd.*Does the header hold the true spacing"):
+    with pytest.raises(ValueError, match=r"DATA_007.nrrd: 300 x 700 x 500 .*Does the header state the true"):
         ResampleVolumed("image", 0.4)({"image": volume})
 
 
