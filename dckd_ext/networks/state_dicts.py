@@ -104,12 +104,17 @@ def load_plain(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{file} holds pickled objects, or is damaged: expected plain tensors by name"
-        ) from error
     except Exception as error:  # a broken pickle can raise anything
-        raise ValueError(f"{file} cannot be read as tensors: {first_line(error)}") from error
+        # without torch's own text, which advises to switch the safety off and run what the file holds
+        raise ValueError(f"{file} {_fault(error)}") from None
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "holds pickled objects, or is damaged: expected plain tensors by name"
+    if "weights_only" in str(error):
+        return "is a TorchScript archive, or of an old form: expected plain tensors by name, from torch.save"
+    return f"cannot be read as tensors: {first_line(error)}"
 
 
 def _plain_tensors(state: Any, file: Path) -> dict[str, torch.Tensor]:

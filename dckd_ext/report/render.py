@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -15,7 +16,10 @@ from dckd_ext.report.tables import Comparison, Table, cost_table, difference_tab
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["markdown", "markdown_table", "page"]
+__all__ = ["markdown", "markdown_table", "markdown_text", "page"]
+
+# what is no text to Markdown anywhere in a line; brackets where they make a link, _ where it is in no word
+_MARKS = re.compile(r"[\\`*|~#]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
 
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222;
@@ -30,7 +34,7 @@ img { max-width: 100%; margin: .5rem 0 }
 
 def markdown(title: str, runs: Sequence[Run], comparisons: Sequence[Comparison]) -> str:
     """Return the tables, headed and explained."""
-    parts = [f"# {title}", _about(runs)]
+    parts = [f"# {markdown_text(title)}", _about(runs)]
     for heading, table in _tables(runs, comparisons).items():
         parts += [f"## {heading}", markdown_table(table)]
     return "\n\n".join(parts) + "\n"
@@ -74,10 +78,21 @@ def _tables(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> dict[str,
 
 
 def markdown_table(table: Table) -> str:
-    """Write a table, its first row the head, in Markdown."""
-    head, *rows = table
+    """Write a table, its first row the head, in Markdown; cells are texts, see `markdown_text`."""
+    head, *rows = [[markdown_text(cell) for cell in line] for line in table]
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def markdown_text(text: str) -> str:
+    """Write a text so that Markdown shows it as it is, on one line.
+
+    Examples:
+        >>> markdown_text("plain <i>")
+        'plain &lt;i&gt;'
+    """
+    line = escape(" ".join(text.split()), quote=False)
+    return _MARKS.sub(r"\\\g<0>", line)
 
 
 def _html_table(table: Table) -> str:

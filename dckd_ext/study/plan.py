@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
@@ -11,6 +12,8 @@ from typing import Any
 from dckd_ext.utils.documents import read_mapping
 
 __all__ = ["Arm", "RunSpec", "Study", "read_study"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def read_study(file: str | Path) -> Study:
     if missing := sorted(required - set(content)):
         raise ValueError(f"{file}: lacks the keys {missing}")
     _check_kinds(file, content)
+    _check_names(file, content)
     _check_lists(file, content)
     paths = _Paths(file)
     content["workflow"] = paths.existing(content["workflow"], "workflow")
@@ -145,6 +149,28 @@ def _check_kinds(file: Path, content: Mapping[str, Any]) -> None:
         raise ValueError(f"{file}: 'baselines' should be a list of arms, found {content['baselines']!r}")
 
 
+def _check_names(file: Path, content: Mapping[str, Any]) -> None:
+    """Refuse names that could not be parts of the names of files, or would be those of other runs."""
+    for key, names in (
+        ("name", [content["name"]]),
+        ("students", content["students"]),
+        ("arms", content["arms"]),
+    ):
+        if strange := [name for name in names if not _NAME.fullmatch(name)]:
+            raise ValueError(
+                f"{file}: {key!r} has {strange[0]!r}, expected letters, digits and . _ + - after a letter or "
+                "digit, at most 64: it becomes a part of the names of files"
+            )
+    pairs: dict[str, str] = {}
+    for student, arm in product(content["students"], content["arms"]):
+        name = f"{student}-{arm}".casefold()  # some file systems know no case
+        if name in pairs:
+            raise ValueError(
+                f"{file}: arm {arm!r} of student {student!r} would have the name of {pairs[name]}: {name}"
+            )
+        pairs[name] = f"arm {arm!r} of student {student!r}"
+
+
 def _is_mapping(value: Any, keys: type) -> bool:
     return isinstance(value, dict) and all(type(key) is keys for key in value)
 
@@ -155,9 +181,11 @@ def _check_lists(file: Path, content: Mapping[str, Any]) -> None:
         if (
             not isinstance(numbers, list)
             or not (numbers or key == "held_out")
-            or not all(type(n) is int for n in numbers)
+            or not all(type(n) is int and n >= 0 for n in numbers)
         ):
-            raise ValueError(f"{file}: {key!r} should be a list of whole numbers, found {numbers!r}")
+            raise ValueError(
+                f"{file}: {key!r} should be a list of whole numbers from 0 on, found {numbers!r}"
+            )
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"{file}: {key!r} names a number twice: {numbers}")
     if both := sorted(set(content.get("held_out", [])) & set(content.get("folds", [0]))):

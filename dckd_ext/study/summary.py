@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dckd_ext.report.curves import read_curves
-from dckd_ext.report.render import markdown_table
+from dckd_ext.report.render import markdown_table, markdown_text
 from dckd_ext.report.runs import read_run
 from dckd_ext.report.tables import Table, hardware, score_cells
 from dckd_ext.study.runner import TABLE
@@ -97,15 +97,16 @@ def write_summary(
     """
     out = Path(out)
     scores = read_scores(out, runs)
-    parts = [f"# {title}", _about(scores)]
+    parts = [f"# {markdown_text(title)}", _about(scores)]
     for student in dict.fromkeys(student for student, _ in scores):
         arms = {arm: found for (name, arm), found in scores.items() if name == student}
-        parts += [f"## {student}", markdown_table(_score_table(arms))]
-        parts += [f"Paired differences, {student}:", markdown_table(_difference_table(arms, baselines))]
-        parts += [f"Mean Dice of each seed, {student}:", markdown_table(_seed_table(arms))]
+        shown = markdown_text(student)
+        parts += [f"## {shown}", markdown_table(_score_table(arms))]
+        parts += [f"Paired differences, {shown}:", markdown_table(_difference_table(arms, baselines))]
+        parts += [f"Mean Dice of each seed, {shown}:", markdown_table(_seed_table(arms))]
         if len(set(next(iter(arms.values())).folds)) > 1:
-            parts += [f"Mean Dice of each fold, {student}:", markdown_table(_fold_table(arms))]
-        parts += [f"Cost, {student}:", markdown_table(_cost_table(arms))]
+            parts += [f"Mean Dice of each fold, {shown}:", markdown_table(_fold_table(arms))]
+        parts += [f"Cost, {shown}:", markdown_table(_cost_table(arms))]
     parts += _about_pools(out)
     curves = _curves(out)
     if curves:

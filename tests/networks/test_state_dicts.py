@@ -1,12 +1,17 @@
+import pickle
 import re
+import tarfile
+import traceback
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from dckd_ext.networks import check_weights, load_weights, read_state_dict
-from dckd_ext.networks.state_dicts import not_finite, tensors_digest
+from dckd_ext.networks.state_dicts import load_plain, not_finite, tensors_digest
+from dckd_ext.utils import root_cause
 
 
 def state(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -67,3 +72,39 @@ def test_a_digest_is_that_of_the_values():
 
 def test_whole_numbers_are_finite():
     assert not_finite({"count": torch.tensor(3), "scale": torch.tensor([1.0, torch.nan])}) == ["scale"]
+
+
+class Code:
+    """What a pickle may hold besides tensors."""
+
+
+def legacy_tar(file: Path) -> None:
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo("storages"))
+
+
+OTHER_FILES = {
+    "an object": lambda file: torch.save({"a": Code()}, file),
+    "an object, old form": lambda file: torch.save({"a": Code()}, file, _use_new_zipfile_serialization=False),
+    "a number of numpy": lambda file: torch.save({"a": np.float64(3)}, file),
+    "a network": lambda file: torch.save(nn.Linear(1, 1), file),
+    "TorchScript": lambda file: torch.jit.save(torch.jit.script(nn.Linear(1, 1)), str(file)),
+    "an old archive": legacy_tar,
+    "a pickle": lambda file: file.write_bytes(pickle.dumps({"a": Code()}, protocol=5)),
+    "nothing": lambda file: file.write_bytes(b""),
+    "text": lambda file: file.write_text("hello"),
+    "half a zip": lambda file: file.write_bytes(b"PK\x03\x04" + bytes(100)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+@pytest.mark.parametrize("read", [check_weights, load_weights, read_state_dict, load_plain])
+def test_no_error_advises_to_run_the_file(kind: str, read, tmp_path: Path):
+    """Torch's own text does: "re-running with `weights_only` set to `False` will likely succeed"."""
+    file = tmp_path / "model.pt"
+    OTHER_FILES[kind](file)
+    with pytest.raises(ValueError, match=re.escape(str(file))) as caught:
+        read(nn.Linear(3, 2), file) if read in (check_weights, load_weights) else read(file)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "weights_only" not in shown
+    assert root_cause(caught.value) is caught.value

@@ -56,6 +56,33 @@ def test_paths_are_relative_to_the_file(tmp_path: Path):
         ({"teacher_weights": ["a.pt"]}, "'teacher_weights' should map numbers of folds to files"),
         ({"arms": {"plain": 3}}, "arm 'plain' should be a list of overlays"),
         ({"arms": {"plain": {"options": 3}}}, "arm 'plain' should be a list of overlays"),
+        ({"seeds": [-1]}, "'seeds' should be a list of whole numbers from 0 on, found"),
+        ({"folds": [1.0]}, "'folds' should be a list of whole numbers from 0 on, found"),
+        ({"name": "../mine"}, r"'name' has '\.\./mine', expected letters"),
+        ({"students": {"unet": "x", "..": "x"}}, r"'students' has '\.\.', expected letters"),
+        *(
+            ({"arms": {"plain": [], name: []}}, f"'arms' has {re.escape(repr(name))}, expected letters")
+            for name in (
+                "../up",
+                "a/b",
+                "a\\b",
+                "/abs",
+                "",
+                " ",
+                ".hidden",
+                "-x",
+                "a b",
+                "a\nb",
+                "ä",
+                "C:x",
+                "a" * 65,
+            )
+        ),
+        ({"arms": {"kd": [], "KD": []}}, "arm 'KD' of student 'unet' would have the name of arm 'kd'"),
+        (
+            {"students": {"a": "x", "a-b": "x"}, "arms": {"b-c": [], "c": []}},
+            "arm 'c' of student 'a-b' would have the name of arm 'b-c' of student 'a': a-b-c",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict, text: str):
