@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from monailabel.endpoints import activelearning, batch_infer, datastore, infer, info, session, train
 from monailabel.interfaces.exception import MONAILabelException
@@ -36,7 +36,7 @@ def make_app(middleware: Sequence[Middleware]) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
         middleware=list(middleware),
-        dependencies=[Depends(check_request), Depends(_remove_uploads_of_failures)],
+        dependencies=[Depends(check_request), Depends(_known_model), Depends(_remove_uploads_of_failures)],
         exception_handlers={Exception: _explain},
     )
     for part in _SERVED:
@@ -58,6 +58,14 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
     for task in ("train", "batch_infer"):  # the process would wait for them
         AsyncTask.stop(task)
+
+
+async def _known_model(request: Request) -> None:
+    """Answer 404 for another model; MONAI Label would start a training, which fails while others wait."""
+    model = request.path_params.get("model")
+    kind = "trainers" if request.url.path.startswith("/train/") else "models"
+    if model and model not in (known := app_instance().info()[kind]):
+        raise HTTPException(404, f"There is no model {model!r} among the {kind}: {', '.join(known)}")
 
 
 async def _remove_uploads_of_failures(tasks: BackgroundTasks) -> AsyncIterator[None]:

@@ -140,9 +140,9 @@ def test_batch_inference(server: Server, tmp_path: Path):
 def test_wrong_names(server: Server):
     status, reason = server.client.refusal("POST", f"/infer/{UNET}", image="nobody", output="image")
     assert (status, "'nobody'" in reason, str(server.studies) in reason) == (404, True, True)
-    status, reason = server.client.refusal("POST", "/infer/other_segmentation", image="straight")
-    assert status == 404
-    assert "other_segmentation" in reason
+    for path in ("/infer/other", "/batch/infer/other", "/train/other"):
+        status, reason = server.client.refusal("POST", path, image="straight", body={"device": "cpu"})
+        assert (status, "'other'" in reason, UNET in reason) == (404, True, True), path
     label = next(server.labels.iterdir())
     status, reason = server.client.refusal("PUT", "/datastore/label", upload=("label", label), image="nobody")
     assert (status, "'nobody'" in reason) == (404, True)
