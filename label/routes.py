@@ -36,7 +36,7 @@ def make_app(middleware: Sequence[Middleware]) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
         middleware=list(middleware),
-        dependencies=[Depends(check_request), Depends(_known_model), Depends(_remove_uploads_of_failures)],
+        dependencies=[Depends(check_request), Depends(_check_task), Depends(_remove_uploads_of_failures)],
         exception_handlers={Exception: _explain},
     )
     for part in _SERVED:
@@ -60,12 +60,16 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
         AsyncTask.stop(task)
 
 
-async def _known_model(request: Request) -> None:
-    """Answer 404 for another model; MONAI Label would start a training, which fails while others wait."""
-    model = request.path_params.get("model")
-    kind = "trainers" if request.url.path.startswith("/train/") else "models"
+async def _check_task(request: Request) -> None:
+    """Refuse what would start and fail while others wait (404, 409), and what would hold the server (422)."""
+    model, training = request.path_params.get("model"), request.url.path.startswith("/train/")
+    kind = "trainers" if training else "models"
     if model and model not in (known := app_instance().info()[kind]):
         raise HTTPException(404, f"There is no model {model!r} among the {kind}: {', '.join(known)}")
+    if training and request.method == "POST" and not app_instance().datastore().datalist():
+        raise HTTPException(409, "There is nothing to train on: save labels with the tag final first")
+    if request.query_params.get("run_sync", "false").lower() not in ("false", "0"):
+        raise HTTPException(422, "run_sync: the server would answer nobody until the end; leave it out")
 
 
 async def _remove_uploads_of_failures(tasks: BackgroundTasks) -> AsyncIterator[None]:
@@ -78,13 +82,11 @@ async def _remove_uploads_of_failures(tasks: BackgroundTasks) -> AsyncIterator[N
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:
-    """Answer 404 for what is not there, 409 without labels, 422 for a volume that does not fit, else 500."""
+    """Answer 404 for what is not there, 422 for a volume that does not fit, else 500."""
     image, instance = request.query_params.get("image"), app_instance()
     if image and not os.path.exists(image) and not instance.datastore().get_image_uri(image):
         found = f"There is no image {image!r} in {instance.studies}: GET /datastore/?output=all lists them"
         return _answer(404, found)
-    if request.url.path.startswith("/train/") and not instance.datastore().datalist():
-        return _answer(409, "There is nothing to train on: save labels with the tag final first")
     if isinstance(error, MONAILabelException):
         return _answer(404, error.msg)
     if isinstance(error, (ValueError, FileNotFoundError)):  # the bundles' transforms, which name the file

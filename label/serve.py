@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +33,9 @@ def main() -> None:
     options = _options()
     studies, app = options.studies.resolve(), options.app.resolve() / "monaibundle"
     if not app.is_dir():
-        sys.argv = ["monailabel", "apps", "--download", "--name", app.name, "--output", str(app.parent)]
-        Main().run()
+        label = Main()
+        command = ["apps", "--download", "--name", app.name, "--output", str(app.parent)]
+        label.action_apps(label.args_parser().parse_args(command))
     for bundle in options.bundles:
         _put(bundle, app / "model" / bundle.resolve().name)
     names = ",".join(bundle.resolve().name for bundle in options.bundles)

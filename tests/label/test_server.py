@@ -248,8 +248,15 @@ def test_uploads_are_removed(server: Server, tmp_path: Path):
 
 def test_nothing_to_train_on(server: Server):
     assert server.client.ask("GET", "/datastore/", output="train") == []
-    status, reason = server.client.refusal("POST", f"/train/{UNET}", body={"max_epochs": 1}, run_sync=True)
+    status, reason = server.client.refusal("POST", f"/train/{UNET}", body={"max_epochs": 1})
     assert (status, "save labels" in reason) == (409, True)
+    assert server.client.send("GET", "/train/")[0] == 404, "no training was started"
+
+
+def test_tasks_that_would_hold_the_server(server: Server):
+    body = {"device": "cpu", "multi_gpu": False}
+    status, reason = server.client.refusal("POST", f"/batch/infer/{UNET}", body=body, run_sync=True)
+    assert (status, "run_sync" in reason) == (422, True)
 
 
 def test_labels_then_training_then_a_new_version(server: Server, tmp_path: Path):
