@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dckd_ext.cli import COMMANDS
 from dckd_ext.cli.fetch import fetch
 from dckd_ext.cli.lint import lint
 from dckd_ext.cli.taps import taps
@@ -77,5 +78,4 @@ def test_what_runs_a_bundle(trap: tuple[Path, Path]):
 def test_the_page_names_every_command():
     page = (Path(__file__).parents[1] / "docs" / "security.md").read_text(encoding="utf-8")
     table = page.split("## Weights")[0]
-    commands = import_module("dckd_ext.cli")._COMMANDS
-    assert [name for name in commands if name not in table] == []
+    assert [name for name in COMMANDS if name not in table] == []
