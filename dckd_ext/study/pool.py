@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from dckd_ext.inferers import AutocastInferer, DistillationInferer
-from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.files import out_of_space, written_whole
 
 __all__ = ["PatchPool", "write_pool"]
 
@@ -143,9 +144,22 @@ class _Teacher:
 
 
 def _open(folder: Path, patch: dict[str, np.ndarray], rows: tuple[int, int]) -> dict[str, np.memmap]:
-    return {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="w+", dtype=_DTYPES[name], shape=(*rows, *values.shape)
+    arrays = {}
+    for name, values in patch.items():
+        file = folder / f"{name}.npy"
+        arrays[name] = np.lib.format.open_memmap(
+            file, mode="w+", dtype=_DTYPES[name], shape=(*rows, *values.shape)
         )
-        for name, values in patch.items()
-    }
+        _reserve(file)
+    return arrays
+
+
+def _reserve(file: Path) -> None:
+    """Take the room of a file from the disk now: a write to a map that finds none would end the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return  # macOS and Windows
+    with open(file, "r+b") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            raise out_of_space(error, file) or error from None

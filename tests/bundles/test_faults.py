@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from dckd_ext.utils import FolderInUseError
 from tests.bundles.test_inference import evaluate, infer, student_weights  # noqa: F401 a fixture
 from tests.conftest import SMALL, bundle, ellipsoids, train, write_volume
+from tests.utils.test_files import small_disk  # noqa: F401 a fixture
 from tests.utils.test_folders import holder
 
 
@@ -110,3 +112,31 @@ def test_ctrl_c_ends_an_inference_on_the_command_line(tmp_path: Path, student_we
     assert f"interrupted: {len(masks)} of 40 cases are done" in text
     for path in masks:
         assert np.asarray(nib.load(path).dataobj).shape == (34, 18, 17)
+
+
+@pytest.mark.slow
+def test_a_training_on_a_full_disk_names_file_and_disk(
+    small_disk: Path,  # noqa: F811
+    msd: Path,
+    raises_from_config,
+):
+    (small_disk / "model.pt").write_bytes(b"precious")
+    error = raises_from_config(lambda: train("unet_student_segmentation", small_disk, msd, epochs=1))
+    text = rf"cannot write {small_disk}/resume\.pt: No space left on device \(\d\.\d MB are free on the disk "
+    assert re.search(text + str(small_disk), str(error))
+    assert (small_disk / "model.pt").read_bytes() == b"precious"
+    assert not list(small_disk.glob(".partial*"))
+
+
+def test_inference_on_a_full_disk_names_file_and_disk(
+    tmp_path: Path,
+    small_disk: Path,  # noqa: F811
+    student_weights: Path,  # noqa: F811
+    raises_from_config,
+):
+    write_volume(tmp_path / "in" / "a.nii.gz", ellipsoids((34, 18, 17), 0)[0])
+    (small_disk / "full").write_bytes(bytes(2**20 - 2**12))  # the lock takes the rest
+    error = raises_from_config(lambda: infer(tmp_path / "in", small_disk, student_weights))
+    free = f"(0.0 MB are free on the disk {small_disk})"
+    assert f"cannot write {small_disk}/a_seg.nii.gz: No space left on device {free}" in str(error)
+    assert [path.name for path in small_disk.iterdir()] == ["full"]

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dckd_ext.inferers import DistillationInferer
-from dckd_ext.study.pool import PatchPool, _one_patch, write_pool
+from dckd_ext.study.pool import PatchPool, _one_patch, _open, write_pool
 from tests.conftest import SMALL, workflow
+from tests.utils.test_files import small_disk  # noqa: F401 a fixture
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,11 @@ def test_an_unfinished_pool_is_refused(tmp_path: Path):
         FileNotFoundError, match=r"holds no finished pool of patches \(pool.json is missing\)"
     ):
         PatchPool(tmp_path)
+
+
+def test_a_pool_that_does_not_fit_on_the_disk_is_refused_before_it_is_drawn(small_disk: Path):  # noqa: F811
+    patch = {"image": np.zeros((1, 32, 32, 32)), "label": np.zeros((1, 32, 32, 32))}
+    with pytest.raises(
+        OSError, match=r"cannot write .*/image\.npy: No space left .* MB are free on the disk"
+    ):
+        _open(small_disk, patch, (100, 25))
