@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from dckd_ext.networks import load_weights
-from tests.conftest import SMALL, train, workflow
+from tests.conftest import SMALL, bundle, train, workflow
 
 KINDS = ["unet_student_segmentation", "hrnet_student_segmentation"]
 
@@ -18,7 +19,8 @@ def fine_tune(kind, msd, out, run_id, cases=3, **override):
     ]
     settings = {key: value for key, value in SMALL.items() if key != "epochs"}
     settings |= {"output_dir": str(out), "checkpoint": str(out / "model.pt"), "val_interval": 1, **override}
-    flow = workflow(kind, "train.yaml", "train", **settings)
+    shipped = ConfigParser()
+    shipped.read_config(str(bundle(kind) / "configs" / "train.yaml"))
     loader = {
         "_target_": "CheckpointLoader",
         "load_path": str(out / "model.pt"),
@@ -34,7 +36,7 @@ def fine_tune(kind, msd, out, run_id, cases=3, **override):
             "train#trainer#max_epochs": 2,
             "train#dataset#data": data,
             "validate#dataset#data": data[:1] if cases > 1 else [],
-            "train#handlers": [loader, *flow.parser["train#handlers"]],
+            "train#handlers": [loader, *shipped["train#handlers"]],
         },
     )
     flow.run_id = run_id
