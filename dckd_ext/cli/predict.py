@@ -21,6 +21,7 @@ def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float
     Raises:
         FileNotFoundError: when an input or the network is missing.
         ValueError: when there is nothing to segment, or the network is unfit.
+        OSError: when the folder cannot be written to, or another process has it.
         SystemExit: with code 1 when cases failed.
     """
     from dckd_ext.export import predict as exported

@@ -47,6 +47,7 @@ from dckd_ext.data.volumes import (
     warn_of,
 )
 from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.folders import claimed
 
 __all__ = [
     "FORMAT",
@@ -88,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"predict: interrupted: {interrupt}", file=sys.stderr)
+        return 130
     return 1 if failed else 0
 
 
@@ -113,6 +117,8 @@ def predict(
     Raises:
         FileNotFoundError: when an input or the model is missing; nothing is done then, nor for a ValueError.
         ValueError: when there is nothing to segment, two masks would have one name, or the model is unfit.
+        OSError: before the first volume, when ``out`` cannot be written to or another process has it.
+        KeyboardInterrupt: at Ctrl-C; says how many are done, and their masks are whole.
     """
     masks = _masks(inputs, Path(out))
     network, settings = load_model(model, threads)
@@ -120,13 +126,22 @@ def predict(
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap: expected a number from 0 to below 1, found {overlap}")
         settings["window"]["overlap"] = overlap
-    failed = {}
-    for target, path in masks.items():
+    with claimed(out):
+        return _segment_all(masks, network, settings)
+
+
+def _segment_all(
+    masks: Mapping[Path, Path], network: Callable[[Array], Array], settings: Mapping[str, Any]
+) -> dict[str, str]:
+    failed: dict[str, str] = {}
+    for number, (target, path) in enumerate(masks.items()):
         start = time.perf_counter()
         try:
             mask, image = segment(path, network, settings)
             with written_whole(target) as beside:
                 nibabel.save(mask_image(mask, image.grid, image.header), beside)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{number - len(failed)} of {len(masks)} cases are done") from None
         except Exception as error:
             failed[str(path)] = _text(error)
             print(f"{path}: failed: {_text(error)}", file=sys.stderr)

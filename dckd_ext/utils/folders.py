@@ -50,7 +50,6 @@ class _Claim:
 
 _claims: dict[Path, _Claim] = {}
 _guard = threading.Lock()
-_logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -157,7 +156,7 @@ def _lock(file: int) -> bool:
             return False
         if error.errno not in _NO_LOCKS:
             raise
-        _logger.warning("the file system of the output knows no locks: a second run would not be kept out")
+        logging.getLogger(__name__).warning("the file system knows no locks: a second run is not kept out")
     return True
 
 

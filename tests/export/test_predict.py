@@ -1,6 +1,8 @@
 """The numpy steps of `dckd_ext.export.predict` against MONAI's transforms, and what it refuses."""
 
 import ast
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +28,9 @@ from monai.transforms import (
 from dckd_ext.export import predict as module
 from dckd_ext.export import predict_source
 from dckd_ext.transforms import ResampleVolumed, SpacingVolumed
+from dckd_ext.utils import FolderInUseError, claimed
 from tests.conftest import write_volume
+from tests.utils.test_folders import holder
 
 SHEARED = np.array([[1.0, 0.15, 0, 5], [0, 1.1, 0, 6], [-0.1, 0, 0.9, 7], [0, 0, 0, 1]])
 
@@ -154,7 +158,7 @@ def test_imports():
     inside = {n.names[0].name for n in ast.walk(tree) if isinstance(n, ast.Import)} - top
     others = {str(name).partition(".")[0] for name in top} - set(sys.stdlib_module_names)
     assert others == {"numpy", "nibabel", "onnxruntime"}
-    assert inside == {"nrrd"}
+    assert inside - set(sys.stdlib_module_names) == {"nrrd"}
 
 
 def test_the_shipped_file_has_every_name_once():
@@ -165,7 +169,9 @@ def test_the_shipped_file_has_every_name_once():
         t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
     ]
     assert {name for name in names if names.count(name) > 1} == set()
-    assert {"read_volume", "resample_back", "written_whole"} <= set(names)  # by construction, not a copy
+    assert {"read_volume", "resample_back", "written_whole", "claimed"} <= set(
+        names
+    )  # by construction, not a copy
     assert not any(isinstance(n, ast.ImportFrom) and "dckd_ext" in str(n.module) for n in ast.walk(tree))
 
 
@@ -354,6 +360,59 @@ def test_nothing_half_written(model: Any, tmp_path: Path, monkeypatch: pytest.Mo
     assert "No space left" in next(iter(model([path], tmp_path / "out", "m").values()))
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
     assert (tmp_path / "out" / "a_seg.nii.gz").read_bytes() == before
+
+
+def test_an_interrupt_ends_it_and_what_is_whole_stays(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A real signal, in the middle of the second mask."""
+    for name in ("a.nii", "b.nii", "c.nii"):
+        write_volume(tmp_path / "in" / name, noise(9, 9, 9))
+    save = nib.save
+
+    def interrupted_at_b(image: Any, file: Path) -> None:
+        save(image, file)
+        if file.name.endswith("b_seg.nii.gz"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(module.nibabel, "save", interrupted_at_b)
+    assert module.main([str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--model", "m"]) == 130
+    assert capsys.readouterr().err == "predict: interrupted: 1 of 3 cases are done\n"
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_first_volume(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9))
+    monkeypatch.setattr(module, "segment", None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write to the folder .*/file: File exists"):
+        model([tmp_path / "in"], tmp_path / "file", "m")
+
+
+def test_the_shipped_file_keeps_out_of_a_folder_that_another_run_has(tmp_path: Path):
+    """Be it one of the package, and in the other direction too."""
+    (tmp_path / "models").mkdir()
+    write_network(tmp_path / "models" / "model.onnx", {**WHOLE, "classes": ["background"]})
+    (tmp_path / "predict.py").write_text(predict_source())
+    write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9))
+    command = [sys.executable, "predict.py", "in", "--out", "out"]
+    with holder(tmp_path / "out") as process:
+        refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"predict: {tmp_path}/out is in use by process {process.pid} ")
+    script = (
+        "import predict, sys; predict.claim_folder('out'); print('claimed', flush=True); sys.stdin.read()"
+    )
+    with (
+        holder(tmp_path / "out", script, cwd=tmp_path),
+        pytest.raises(FolderInUseError, match="is in use by process"),
+        claimed(tmp_path / "out"),
+    ):
+        pass
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])

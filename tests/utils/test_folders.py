@@ -35,10 +35,14 @@ except FolderInUseError as error:
 
 
 @contextmanager
-def holder(folder: Path, script: str = HOLD) -> Iterator[subprocess.Popen]:
+def holder(folder: Path, script: str = HOLD, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A process that holds a folder until its input ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(folder)],
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "claimed\n"
