@@ -62,7 +62,8 @@ def test_every_evaluation_normalises(smoothed: Path, msd: Path, teacher_weights:
 
 
 def test_training_is_the_preprocessing_and_then_the_augmentation(msd: Path):
-    flow = workflow("teacher_segmentation", "train.yaml", "train", dataset_dir=str(msd), device="cpu")
+    data = {"dataset_dir": str(msd), "split_file": str(msd / "splits.json"), "device": "cpu"}
+    flow = workflow("teacher_segmentation", "train.yaml", "train", **data)
     names = ("preprocessing", "augmentation", "train#preprocessing", "validate#preprocessing")
     common, further, training, validation = (
         flow.parser.get_parsed_content(name).transforms for name in names

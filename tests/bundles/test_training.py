@@ -74,7 +74,8 @@ def test_projector_is_trained(tmp_path: Path, msd: Path, teacher_weights: Path):
 
 def test_the_default_run_is_the_training(tmp_path: Path, msd: Path):
     """A reference, not a copy: who runs the whole config, as MONAI Label may, trains once."""
-    flow = workflow("teacher_segmentation", "train.yaml", "train", dataset_dir=str(msd))
+    data = {"dataset_dir": str(msd), "split_file": str(msd / "splits.json")}
+    flow = workflow("teacher_segmentation", "train.yaml", "train", **data)
     assert flow.parser["training"] == "@run"
     assert isinstance(flow.parser["run"], list)
 
