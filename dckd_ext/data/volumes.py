@@ -32,6 +32,7 @@ import numpy as np
 from dckd_ext.data.grids import (
     TOLERANCE,
     Grid,
+    as_mm,
     corner_distance,
     extent_problem,
     parts,
@@ -65,6 +66,7 @@ _NRRD_UNITS = {"mm": 1.0, "millimeter": 1.0, "m": 1e3, "meter": 1e3, "cm": 10.0,
 _NRRD_AXES = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
 _STREAMS: Mapping[str, Any] = {"gzip": gzip.open, "gz": gzip.open, "bzip2": bz2.open, "bz2": bz2.open}
 _ITK_AXES = np.diag([-1.0, -1.0, 1.0, 1.0])
+_PLAUSIBLE = (1.0, 5000.0)  # mm that a volume extends over, along its longest axis
 _DEFLATE = 1032  # bytes that a byte of gzip can hold at most
 
 
@@ -128,6 +130,10 @@ def read_volume(
         raise ValueError(f"expected an affine that can be inverted, found {volume.affine.tolist()}")
     if max_extent and (problem := extent_problem(volume.grid.shape, voxel_edges(volume.affine), max_extent)):
         raise ValueError(problem)
+    extent = np.multiply(volume.grid.shape, voxel_edges(volume.affine))
+    if not _PLAUSIBLE[0] <= extent.max() <= _PLAUSIBLE[1]:
+        note = f"it extends over {as_mm(extent)}: does the header state the true spacing and its unit?"
+        volume = replace(volume, notes=(*volume.notes, note))
     return volume
 
 

@@ -15,6 +15,7 @@ from monai.data import MetaTensor
 
 from dckd_ext.data.grids import voxel_edges
 from dckd_ext.data.labels import check_classes, read_label, whole_numbers
+from dckd_ext.data.volumes import warn_of
 from dckd_ext.metrics.scores import score_case
 from dckd_ext.transforms.reading import grid_of
 from dckd_ext.utils.errors import named_errors
@@ -116,4 +117,6 @@ def true_classes(
     with named_errors("label", path):
         label = read_label(path, *grid_of(prediction, prediction.shape[1:]))
         check_classes(label.voxels, num_classes or np.iinfo(np.int32).max)
+    for note in label.notes:
+        warn_of(path, note)
     return label.voxels, voxel_edges(label.affine).tolist()
