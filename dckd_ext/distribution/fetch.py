@@ -16,6 +16,7 @@ from dckd_ext.distribution.download import download
 from dckd_ext.distribution.metadata import read_metadata
 from dckd_ext.distribution.sources import RELEASE_URL, Remote, find
 from dckd_ext.networks import read_state_dict
+from dckd_ext.utils.files import out_of_space
 from dckd_ext.utils.folders import claimed
 
 __all__ = ["MAX_GB", "Fetched", "fetch_bundle"]
@@ -89,6 +90,8 @@ def fetch_bundle(
         except ValueError:
             shutil.rmtree(work, ignore_errors=True)
             raise
+        except OSError as error:  # while it is unpacked; a download names its own
+            raise out_of_space(error, work / name) or error from None
         shutil.rmtree(work, ignore_errors=True)
     return Fetched(target, found.url, fetched_version, size, kept)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import warnings
@@ -54,7 +55,9 @@ def write_torchscript(network: nn.Module, file: Path, metadata: Mapping[str, Any
     """
     with _quiet():
         scripted = convert_to_torchscript(network)
-    save_net_with_metadata(scripted, str(file), meta_values=metadata)
+    content = io.BytesIO()  # for a file on a full disk, torch would end the process
+    save_net_with_metadata(scripted, content, meta_values=metadata)
+    file.write_bytes(content.getvalue())
 
 
 def write_onnx(

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["check_writable", "out_of_space", "remove_leftovers", "written_whole"]
+__all__ = ["check_writable", "full_disk", "out_of_space", "remove_leftovers", "written_whole"]
 
 # machine, process and chance make a name that no other writer has; the rest keeps the ending
 _PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
@@ -149,9 +149,17 @@ def out_of_space(error: BaseException | None, path: Path) -> OSError | None:
     return None
 
 
+def full_disk(error: Exception, path: Path, probe: Path) -> OSError | None:
+    """Return what `out_of_space` does, or finds when it writes some bytes more to the file ``probe``.
+
+    For errors of torch.save and the like, which hide that of the disk.
+    """
+    return out_of_space(error, path) or out_of_space(_write_more(probe), path)
+
+
 def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
     """Return the error as one of ``path``, if it was the disk's or of the file beside."""
-    if full := out_of_space(error, path) or out_of_space(_probed(beside), path):
+    if full := full_disk(error, path, beside):
         return full
     ours = (None, *(name for file in (beside, path.parent) for name in (file, str(file))))
     if isinstance(error, OSError) and error.errno and error.filename in ours:
@@ -159,11 +167,9 @@ def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
     return None
 
 
-def _probed(beside: Path) -> OSError | None:
-    """Try whether a file can grow: torch.save hides the disk's error behind one of its own."""
+def _write_more(probe: Path) -> OSError | None:
     try:
-        with open(beside, "r+b") as file:
-            file.seek(0, os.SEEK_END)
+        with open(probe, "ab") as file:
             file.write(bytes(2**16))
             file.flush()
             os.fsync(file.fileno())

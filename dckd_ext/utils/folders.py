@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dckd_ext.utils.files import remove_leftovers
+from dckd_ext.utils.files import full_disk, out_of_space, remove_leftovers
 
 if sys.platform == "win32":
     import msvcrt
@@ -69,7 +69,7 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     What a killed process left of its own is removed first.
 
     Raises:
-        OSError: as `claim_folder`.
+        OSError: as `claim_folder`, and when the disk is full; names it and what is free on it.
     """
     with claimed(folder):
         stage = Path(folder) / STAGE
@@ -77,6 +77,10 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
         stage.mkdir()
         try:
             yield stage
+        except Exception as error:
+            if full := full_disk(error, stage, stage / "room"):
+                raise full from None
+            raise
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -104,6 +108,8 @@ def claim_folder(folder: str | os.PathLike[str]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             file = _locked(folder)
         except OSError as error:
+            if full := out_of_space(error, folder / LOCK):
+                raise full from None
             raise OSError(error.errno, f"cannot write to the folder {folder}: {error.strerror}") from None
         if file is None:
             raise FolderInUseError(

@@ -13,8 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
-from dckd_ext.utils.folders import LOCK, FolderInUseError, claim_folder, claimed, release_folder
+from dckd_ext.export.networks import write_torchscript
+from dckd_ext.utils.folders import (
+    LOCK,
+    STAGE,
+    FolderInUseError,
+    claim_folder,
+    claimed,
+    release_folder,
+    staged,
+)
+from tests.utils.test_files import small_disk  # noqa: F401 a fixture
 
 HOLD = """
 import sys
@@ -152,4 +163,50 @@ def test_of_many_that_want_a_folder_one_has_it_at_a_time(tmp_path: Path):
     entered = [int(process.communicate(timeout=60)[0]) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert sum(entered) > 100
+    assert list(tmp_path.iterdir()) == []
+
+
+def fill(disk: Path, pages: int) -> None:
+    """Leave so many pages of 4 KB of a disk of one megabyte."""
+    (disk / "full").write_bytes(bytes(2**20 - pages * 2**12))
+
+
+def save_tensors(stage: Path) -> None:
+    torch.save(torch.zeros(10**4), stage / "model.pt")
+
+
+def save_script(stage: Path) -> None:
+    write_torchscript(torch.nn.Linear(100, 100), stage / "model.ts", {})
+
+
+def save_bytes(stage: Path) -> None:
+    (stage / "a.zip").write_bytes(bytes(2**16))
+
+
+@pytest.mark.parametrize("save", [save_tensors, save_script, save_bytes])
+def test_a_stage_on_a_full_disk_names_it(small_disk: Path, save):  # noqa: F811
+    """Torch hides the disk's error behind one of its own, or, for TorchScript, ends the process."""
+    fill(small_disk, 3)
+    text = rf"cannot write {small_disk}/\.dckd\.stage: No space left .* MB are free on the disk {small_disk}"
+    with pytest.raises(OSError, match=text), staged(small_disk) as stage:
+        save(stage)
+    assert [path.name for path in small_disk.iterdir()] == ["full"]
+
+
+def test_a_disk_without_room_for_the_lock_is_named(small_disk: Path):  # noqa: F811
+    fill(small_disk, 0)
+    text = rf"cannot write .*{LOCK}: No space left .* \(0\.0 MB are free on the disk {small_disk}"
+    with pytest.raises(OSError, match=text):
+        claim_folder(small_disk)
+    (small_disk / "full").unlink()
+    with claimed(small_disk):
+        pass
+
+
+def test_a_stage_is_empty_and_gone_at_the_end(tmp_path: Path):
+    (tmp_path / STAGE).mkdir()
+    (tmp_path / STAGE / "left by a killed process").touch()
+    with staged(tmp_path) as stage:
+        assert list(stage.iterdir()) == []
+        assert stage.parent == tmp_path
     assert list(tmp_path.iterdir()) == []
