@@ -16,7 +16,7 @@ from dckd_ext.distribution.download import download
 from dckd_ext.distribution.metadata import read_metadata
 from dckd_ext.distribution.sources import RELEASE_URL, Remote, find
 from dckd_ext.networks import read_state_dict
-from dckd_ext.utils.files import out_of_space
+from dckd_ext.utils.files import full_disk_named
 from dckd_ext.utils.folders import claimed
 
 __all__ = ["MAX_GB", "Fetched", "fetch_bundle"]
@@ -80,18 +80,17 @@ def fetch_bundle(
         try:
             _download_all(found.files, work / "download", int(max_gb * 2**30))
             shutil.rmtree(work / name, ignore_errors=True)
-            if found.unpacked:
-                _take(work / "download", [remote.path for remote in found.files], work / name)
-            else:
-                unpack(work / "download" / found.files[0].path, name, work)
+            with full_disk_named(work / name, work / "room"):
+                if found.unpacked:
+                    _take(work / "download", [remote.path for remote in found.files], work / name)
+                else:
+                    unpack(work / "download" / found.files[0].path, name, work)
             fetched_version = _check(work / name, found.version)
             size = sum(file.stat().st_size for file in (work / name).rglob("*") if file.is_file())
             kept = _replace(target, work / name)
         except ValueError:
             shutil.rmtree(work, ignore_errors=True)
             raise
-        except OSError as error:  # while it is unpacked; a download names its own
-            raise out_of_space(error, work / name) or error from None
         shutil.rmtree(work, ignore_errors=True)
     return Fetched(target, found.url, fetched_version, size, kept)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["check_writable", "full_disk", "out_of_space", "remove_leftovers", "written_whole"]
+__all__ = ["check_writable", "full_disk_named", "out_of_space", "remove_leftovers", "written_whole"]
 
 # machine, process and chance make a name that no other writer has; the rest keeps the ending
 _PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
@@ -149,17 +149,32 @@ def out_of_space(error: BaseException | None, path: Path) -> OSError | None:
     return None
 
 
-def full_disk(error: Exception, path: Path, probe: Path) -> OSError | None:
-    """Return what `out_of_space` does, or finds when it writes some bytes more to the file ``probe``.
+@contextmanager
+def full_disk_named(path: Path, probe: Path) -> Iterator[None]:
+    """Let the error of a full disk in a block name ``path``, and the disk and what is free on it.
 
-    For errors of torch.save and the like, which hide that of the disk.
+    Args:
+        path: what is being written, a file or a folder.
+        probe: a file that is written and removed after an error, to try the disk: torch.save and others hide
+            its error behind one of their own.
+
+    Raises:
+        OSError: when the disk is full, in the place of the block's error.
     """
-    return out_of_space(error, path) or out_of_space(_write_more(probe), path)
+    try:
+        yield
+    except Exception as error:
+        full = out_of_space(error, path) or out_of_space(_write_more(probe), path)
+        with suppress(OSError):
+            probe.unlink()
+        if full:
+            raise full from None
+        raise
 
 
 def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
     """Return the error as one of ``path``, if it was the disk's or of the file beside."""
-    if full := full_disk(error, path, beside):
+    if full := out_of_space(error, path) or out_of_space(_write_more(beside), path):
         return full
     ours = (None, *(name for file in (beside, path.parent) for name in (file, str(file))))
     if isinstance(error, OSError) and error.errno and error.filename in ours:

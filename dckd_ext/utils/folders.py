@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dckd_ext.utils.files import full_disk, out_of_space, remove_leftovers
+from dckd_ext.utils.files import full_disk_named, out_of_space, remove_leftovers
 
 if sys.platform == "win32":
     import msvcrt
@@ -76,11 +76,8 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
         try:
-            yield stage
-        except Exception as error:
-            if full := full_disk(error, stage, stage / "room"):
-                raise full from None
-            raise
+            with full_disk_named(stage, stage / "room"):
+                yield stage
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 

@@ -204,6 +204,14 @@ def test_a_full_disk_is_named_and_not_tried_again(server: Server, small_disk: Pa
     with pytest.raises(OSError, match=rf"cannot write .*{ZIP}: No space left on device \(.* {small_disk}\)"):
         fetch_bundle(NAME, server.url, bundle_dir=small_disk)
     assert server.asked.count(ZIP) == 1
+    (small_disk / "full").write_bytes(bytes(2**20 - 5 * 2**12))  # room for the lock and the zip
+    text = rf"cannot write .*/\.partial-{NAME}/{NAME}: No space left on device \(.* {small_disk}\)"
+    with pytest.raises(OSError, match=text):
+        fetch_bundle(NAME, server.url, bundle_dir=small_disk)
+    assert not (small_disk / NAME).exists()
+    (small_disk / "full").unlink()
+    fetch_bundle(NAME, server.url, bundle_dir=small_disk)
+    assert [path.name for path in small_disk.iterdir()] == [NAME]
 
 
 def test_two_that_fetch_one_bundle_do_not_meet(server: Server, tmp_path: Path):

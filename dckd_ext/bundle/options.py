@@ -1,0 +1,109 @@
+"""The options of the bundles, checked by name before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from dckd_ext.bundle import kinds
+from dckd_ext.bundle.kinds import Kind
+from dckd_ext.inferers.autocast import DTYPES
+from dckd_ext.utils.command_line import changed_by_fire, say_cause_last
+
+__all__ = ["OPTIONS", "check_options"]
+
+OPTIONS: Mapping[str, Kind] = {
+    "bundle_root": kinds.PATH,
+    "teacher_bundle": kinds.PATH,
+    "student_bundle": kinds.PATH,
+    "dataset_dir": kinds.PATH,
+    "split_file": kinds.PATH,
+    "checkpoint": kinds.PATH,
+    "output_dir": kinds.PATH,
+    "scores": kinds.PATH,
+    "teacher_weights": kinds.PATH.or_null(),
+    "download": kinds.FLAG,
+    "resume": kinds.FLAG,
+    "save_masks": kinds.FLAG,
+    "probabilities": kinds.FLAG,
+    "epochs": kinds.COUNT,
+    "val_interval": kinds.COUNT,
+    "batch_size": kinds.COUNT,
+    "sw_batch_size": kinds.COUNT,
+    "limit": kinds.COUNT.or_null(),
+    "fold": kinds.INDEX,
+    "seed": kinds.INDEX,
+    "num_workers": kinds.INDEX,
+    "held_out": kinds.FOLDS,
+    "split": kinds.SECTION,
+    "learning_rate": kinds.POSITIVE,
+    "average_decay": kinds.BELOW_ONE,
+    "overlap": kinds.BELOW_ONE,
+    "cache_rate": kinds.SHARE,
+    "min_teacher_dice": kinds.SHARE,
+    "patch_size": kinds.VOXELS,
+    "spacing": kinds.MILLIMETRES,
+    "nrrd_spacing": kinds.MILLIMETRES.or_null(),
+    "max_extent": kinds.MILLIMETRES.or_null(),
+    "crop_ratios": kinds.RATIOS,
+    "select": kinds.one_of("last", "best"),
+    "weights_dtype": kinds.one_of("float32", "float16", "bfloat16"),
+    "autocast": kinds.one_of(*DTYPES),
+    "device": kinds.DEVICE,
+    "label_map": kinds.CLASS_MAP.or_null(),
+}
+"""The kind of every option of the shipped bundles."""
+
+
+def check_options(**options: Any) -> dict[str, Any]:
+    """Check the options of a workflow, all at once, and return them; texts become true and false.
+
+    Command lines give `--resume false` as a text, which Python would take for true. What `OPTIONS` does not
+    name, such as an option that a copy of a bundle adds, is returned as it is. From here on errors of a
+    `python -m monai.bundle` end with what went wrong, see `dckd_ext.utils.command_line`.
+
+    Args:
+        options: their values by name.
+
+    Raises:
+        ValueError: with the name of every option that is not as it should be, what was found and what is
+            expected.
+
+    Examples:
+        >>> check_options(resume="true", epochs=80)
+        {'resume': True, 'epochs': 80}
+        >>> check_options(resume="yes", epochs=1.5)
+        Traceback (most recent call last):
+        ValueError: resume: found 'yes', expected true or false; epochs: found 1.5, expected a whole number above 0
+    """
+    say_cause_last()
+    checked = {
+        name: OPTIONS[name].convert(value) if name in OPTIONS else value for name, value in options.items()
+    }
+    problems = [text for name, value in checked.items() for text in _problem(name, value)]
+    if problems := problems or list(_together(checked)):
+        raise ValueError("; ".join(problems))
+    return checked
+
+
+def _problem(name: str, value: Any) -> Iterator[str]:
+    kind = OPTIONS.get(name)
+    if kind is None:
+        return
+    typed = changed_by_fire(name, value) if kind.as_typed else None
+    if typed is not None:
+        yield f"{name}: found {typed}, read as {value!r}, expected {kind.expected}: write ./{typed}"
+    elif not kind.fits(value):
+        yield f"{name}: found {value!r:.80}, expected {kind.expected}"
+
+
+def _together(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which options do not go together."""
+    device = torch.device(options.get("device", "cpu"))
+    if options.get("autocast") == "float16" and device.type == "cpu":
+        yield "autocast: found 'float16' on a CPU, expected float32 or bfloat16 there"
+    epochs, interval = options.get("epochs"), options.get("val_interval")
+    if options.get("select") == "best" and epochs and interval and interval > epochs:
+        yield f"val_interval: found {interval}, expected at most {epochs}, the epochs, to select the best of"
