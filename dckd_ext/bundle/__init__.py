@@ -3,13 +3,16 @@
 from dckd_ext.bundle.config import importable, is_distillation, load_bundle_config
 from dckd_ext.bundle.metadata import check_compatible, class_names, in_channels
 from dckd_ext.bundle.networks import student_network, teacher_network
+from dckd_ext.bundle.options import check_options, is_true
 
 __all__ = [
     "check_compatible",
+    "check_options",
     "class_names",
     "importable",
     "in_channels",
     "is_distillation",
+    "is_true",
     "load_bundle_config",
     "student_network",
     "teacher_network",

@@ -12,7 +12,7 @@ from dckd_ext.bundle.kinds import Kind
 from dckd_ext.inferers.autocast import DTYPES
 from dckd_ext.utils.command_line import changed_by_fire, say_cause_last
 
-__all__ = ["OPTIONS", "check_options"]
+__all__ = ["OPTIONS", "check_options", "is_true"]
 
 OPTIONS: Mapping[str, Kind] = {
     "bundle_root": kinds.PATH,
@@ -57,12 +57,27 @@ OPTIONS: Mapping[str, Kind] = {
 """The kind of every option of the shipped bundles."""
 
 
+def is_true(value: bool | str) -> bool:
+    """Return whether a switch is on; the command line gives `--resume false` as a text.
+
+    Raises:
+        ValueError: when it is neither true nor false.
+
+    Examples:
+        >>> is_true(True), is_true("False")
+        (True, False)
+    """
+    switch = kinds.FLAG.convert(value)
+    if not kinds.FLAG.fits(switch):
+        raise ValueError(f"found {value!r}, expected {kinds.FLAG.expected}")
+    return bool(switch)
+
+
 def check_options(**options: Any) -> dict[str, Any]:
     """Check the options of a workflow, all at once, and return them; texts become true and false.
 
-    Command lines give `--resume false` as a text, which Python would take for true. What `OPTIONS` does not
-    name, such as an option that a copy of a bundle adds, is returned as it is. From here on errors of a
-    `python -m monai.bundle` end with what went wrong, see `dckd_ext.utils.command_line`.
+    What `OPTIONS` does not name, such as an option that a copy of a bundle adds, is returned as it is. From
+    here on errors of a `python -m monai.bundle` end with what went wrong: `dckd_ext.utils.command_line`.
 
     Args:
         options: their values by name.
@@ -74,9 +89,9 @@ def check_options(**options: Any) -> dict[str, Any]:
     Examples:
         >>> check_options(resume="true", epochs=80)
         {'resume': True, 'epochs': 80}
-        >>> check_options(resume="yes", epochs=1.5)
+        >>> check_options(resume="yes", select=1)
         Traceback (most recent call last):
-        ValueError: resume: found 'yes', expected true or false; epochs: found 1.5, expected a whole number above 0
+        ValueError: resume: found 'yes', expected true or false; select: found 1, expected one of last, best
     """
     say_cause_last()
     checked = {

@@ -13,6 +13,7 @@ from importlib import import_module
 from cyclopts import App, CycloptsError, Parameter
 
 from dckd_ext import __version__
+from dckd_ext.utils.errors import root_cause
 
 __all__ = ["main"]
 
@@ -36,8 +37,11 @@ def main() -> None:
     except CycloptsError as error:
         print(f"dckd: {str(error).rstrip('.')}", file=sys.stderr)
         sys.exit(2)
-    except (ValueError, OSError) as error:
-        sys.exit(f"dckd: {error}")
+    except (ValueError, OSError, RuntimeError) as error:
+        cause = root_cause(error)  # MONAI wraps what a config raises
+        if not isinstance(cause, ValueError | OSError):
+            raise
+        sys.exit(f"dckd: {cause}")
     except KeyboardInterrupt as interrupt:
         print(f"dckd: interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

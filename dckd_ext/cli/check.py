@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dckd_ext.cli.values import Numbers
+from dckd_ext.cli.values import Integer, Numbers
 from dckd_ext.utils.files import check_writable
 from dckd_ext.utils.tables import write_table
 
@@ -29,8 +29,8 @@ def check(
     *,
     nrrd_spacing: Numbers | None = None,
     out: str | None = None,
-    classes: int = 2,
-    channels: int = 1,
+    classes: Integer = 2,
+    channels: Integer = 1,
 ) -> None:
     """Check every case of a folder, print a summary and one line a problem; exit with 1 if there is any.
 
@@ -51,7 +51,7 @@ def check(
 
     Raises:
         FileNotFoundError: when the folder has neither layout.
-        ValueError: when ``nrrd_spacing`` is not three positive numbers, or dataset.json cannot be understood.
+        ValueError: when an option is not as it should be, or dataset.json cannot be understood.
         OSError: before the first case, when ``out`` cannot be written.
         SystemExit: with code 1 when there are problems.
         KeyboardInterrupt: at Ctrl-C, after the problems of the cases until then; no file is written.
@@ -62,6 +62,10 @@ def check(
     from dckd_ext.data.grids import three_positive
     from dckd_ext.data.survey import list_folder, survey_case
 
+    if classes < 2:
+        raise ValueError(f"classes: found {classes}, expected at least 2, the background counted")
+    if channels < 1:
+        raise ValueError(f"channels: found {channels}, expected a whole number above 0")
     spacing = three_positive("nrrd_spacing", nrrd_spacing)
     listing = list_folder(dataset_dir)
     if spacing is None and listing.layout == "tdsc":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dckd_ext.cli.values import Integers, Numbers
+from dckd_ext.cli.values import Integer, IntegerOrNone, Integers, Numbers
 
 __all__ = ["phantom"]
 
@@ -10,16 +10,16 @@ __all__ = ["phantom"]
 def phantom(
     out: str,
     *,
-    count: int = 10,
+    count: Integer = 10,
     layout: str = "tdsc",
-    seed: int = 0,
+    seed: Integer = 0,
     shape: Integers | None = None,
     spacing: Numbers | None = None,
-    lesions: int | None = 1,
+    lesions: IntegerOrNone = 1,
     lesion_ml: Numbers = (0.1, 9.0),
     malignant: float = 0.58,
     shares: Numbers = (0.5, 0.15, 0.35),
-    workers: int = 1,
+    workers: Integer = 1,
 ) -> None:
     """Write COUNT synthetic ABUS volumes with lesion masks to OUT: no patient data, no evidence of anything.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from dckd_ext.cli.values import Integer
+
 __all__ = ["predict"]
 
 
-def predict(model: str, *inputs: str, out: str, threads: int = 0, overlap: float | None = None) -> None:
+def predict(model: str, *inputs: str, out: str, threads: Integer = 0, overlap: float | None = None) -> None:
     """Segment volumes; a case that fails does not stop the others.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from dckd_ext.cli.values import Texts
+from dckd_ext.cli.values import Integer, Texts
 
 __all__ = ["study"]
 
@@ -15,7 +15,7 @@ def study(
     *,
     dataset_dir: str | None = None,
     out: str | None = None,
-    jobs: int = 1,
+    jobs: Integer = 1,
     devices: Texts = (),
     summary_only: bool = False,
 ) -> None:
@@ -40,6 +40,8 @@ def study(
     from dckd_ext.study import read_study, run_study, write_summary
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if jobs < 1:
+        raise ValueError(f"jobs: found {jobs}, expected a whole number above 0")
     plan = read_study(file)
     folder = Path(out or f"runs/{plan.name}")
     failed = []

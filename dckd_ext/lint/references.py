@@ -86,12 +86,18 @@ def unreferenced_keys(configs: Sequence[Config], exempt: set[str]) -> Iterator[F
 
 
 def _references_in_files(config: Config) -> Iterator[tuple[str, str]]:
-    """Where from and where to; what a later file replaces counts too."""
+    """Where from and where to; what a later file replaces counts too, but not a mere check of options."""
+    checks = [at for at, node in config.items() if _checks_options(node)]
     for content in config.contents.values():
         for key, value in content.items():
             for at, node in walk(ReferenceResolver.normalize_id(key).removeprefix(MERGE_KEY), value):
-                if isinstance(node, str):
+                if isinstance(node, str) and not any(inside(at, check) for check in checks):
                     yield from ((at, target) for target in references(at, node))
+
+
+def _checks_options(node: Any) -> bool:
+    target = node.get("_target_") if isinstance(node, dict) else None
+    return str(target).rpartition(".")[2] == "check_options"
 
 
 def _unreferenced(

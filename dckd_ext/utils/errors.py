@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["first_line", "listed", "named_errors", "root_cause"]
+__all__ = ["first_line", "is_refusal", "listed", "named_errors", "root_cause"]
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -20,17 +24,28 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the first error of a chain: MONAI wraps what happens in a config or a transform, often twice.
+    """Return what went wrong in the first place: MONAI wraps what happens in a config or a transform.
+
+    Where this package has refused something, that is its own error, which names the file or option; else it
+    is the first of the chain.
 
     Examples:
         >>> outer = RuntimeError("in a config")
-        >>> outer.__cause__ = ValueError("no such key")
+        >>> outer.__cause__ = KeyError("network_def")
         >>> root_cause(outer)
-        ValueError('no such key')
+        KeyError('network_def')
     """
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    return next((one for one in chain if is_refusal(one)), chain[-1])
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether a line of this package has raised an error, and not something that it called."""
+    for frame in traceback.extract_tb(error.__traceback__)[-1:]:
+        return frame.filename.startswith(_PACKAGE) and str(frame.line).startswith("raise")
+    return False
 
 
 def first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -105,7 +106,10 @@ def test_help_of_a_command_describes_every_argument(
         ("study FILE --dataset-dri DIR", "Unknown option: --dataset-dri. Did you mean --dataset_dir?"),
         ("stduy FILE", 'Unknown command "stduy". Did you mean "study"?'),
         ("predict BUNDLE IN", "--out"),
-        ("phantom DIR --count many", 'Invalid value for --count: unable to convert "many" into int'),
+        ("phantom DIR --count many", "Invalid value for --count: found 'many', expected a whole number"),
+        ("study FILE --jobs 1.5", "Invalid value for --jobs: "),
+        ("check DIR --classes 2.0", "Invalid value for --classes: "),
+        ("phantom DIR --lesions 1.5", "Invalid value for --lesions: "),
         ("phantom DIR --shape 64,64,big", "Invalid value for --shape: "),
         ("check DIR OTHER", "OTHER"),
         ("lint BUNDLE --trainer.epochs 3", "--trainer.epochs: a key of a config has no dot"),
@@ -118,6 +122,34 @@ def test_a_wrong_command_line_is_one_line(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert re.fullmatch(rf"dckd: .*{re.escape(text)}.*(?<!\.)\n", shown.err)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("check a#b", "dataset_dir a#b has neither dataset.json"),
+        ("check 20240101", "dataset_dir 20240101 has neither dataset.json"),
+        ("check DIR --classes 1", "classes: found 1, expected at least 2"),
+        ("check DIR --channels 0", "channels: found 0, expected a whole number above 0"),
+        ("study FILE --jobs 0", "jobs: found 0, expected a whole number above 0"),
+    ],
+)
+def test_what_a_command_refuses_is_named(line: str, text: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["dckd", *shlex.split(line)])
+    with pytest.raises(SystemExit, match=f"^dckd: {text}"):
+        main()
+
+
+def test_what_a_config_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """MONAI wraps it in an error of its own, about its debugger."""
+    configs = tmp_path / "bundle" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "metadata.json").write_text("{}")
+    network = {"_target_": "dckd_ext.networks.HRNet3D", "in_channels": 1, "out_channels": 2, "stem_stride": 3}
+    (configs / "inference.json").write_text(json.dumps({"network_def": network}))
+    monkeypatch.setattr("sys.argv", ["dckd", "taps", str(tmp_path / "bundle"), "--roi_size", "16"])
+    with pytest.raises(SystemExit, match=r"^dckd: stem_stride must be 1 or 2, got 3$"):
+        main()
 
 
 def test_version_of_the_module():

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dckd_ext.bundle import check_options, is_true
+from dckd_ext.bundle.options import OPTIONS
+
+# At least one value of every kind that is taken; what is refused is in tests/bundles/test_refusals.py
+TAKEN = [
+    *(("resume", value) for value in (True, False)),
+    ("epochs", 1),
+    ("limit", None),
+    ("limit", 3),
+    ("fold", 0),
+    ("held_out", []),
+    ("held_out", (1, 2)),
+    ("split", "test"),
+    ("split", 0),
+    ("learning_rate", 1e-5),
+    ("learning_rate", 1),
+    ("average_decay", 0),
+    ("cache_rate", 1),
+    ("cache_rate", 0.0),
+    ("overlap", 0.99),
+    ("patch_size", [1, 2, 3]),
+    ("patch_size", (32, 48, 32)),
+    ("spacing", [1, 0.5, 2]),
+    ("max_extent", None),
+    ("crop_ratios", [0, 1, 0.5]),
+    ("select", "best"),
+    ("weights_dtype", "bfloat16"),
+    ("autocast", "bfloat16"),
+    ("device", "cpu"),
+    ("device", torch.device("cpu")),
+    ("label_map", {0: 0, "1": 2}),
+    ("teacher_weights", None),
+    ("output_dir", Path("out")),
+    ("class_names", {0: "background"}),  # of no known kind
+]
+
+
+@pytest.mark.parametrize(("name", "value"), TAKEN)
+def test_taken_as_it_is(name: str, value: Any):
+    assert check_options(**{name: value}) == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("crop_ratios", [0, 0, 0]), ("crop_ratios", [1, 1]), ("crop_ratios", [1, -1, 1]), ("label_map", [0, 1])],
+)
+def test_more_that_is_refused(name: str, value: Any):
+    with pytest.raises(ValueError, match=rf"^{name}: found .*, expected {OPTIONS[name].expected[:20]}"):
+        check_options(**{name: value})
+
+
+def test_long_values_are_cut():
+    with pytest.raises(ValueError, match=r"^patch_size: found .{80}, expected three"):
+        check_options(patch_size=np.arange(1000).tolist())
+
+
+@pytest.mark.parametrize("text", ["true", "True", "TRUE", "false", "False"])
+def test_texts_become_switches(text: str):
+    expected = text.lower() == "true"
+    assert check_options(resume=text) == {"resume": expected}
+    assert is_true(text) is expected
+
+
+@pytest.mark.parametrize("value", ["yes", "1", 1, 0, "", None, "truee"])
+def test_no_switch(value: Any):
+    with pytest.raises(ValueError, match="expected true or false"):
+        is_true(value)
+
+
+def test_a_path_that_the_command_line_has_changed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["run", "--dataset_dir", "a#b", "--output_dir", "2024"])
+    with pytest.raises(ValueError, match=r"^dataset_dir: found a#b, read as 'a', .*\./a#b; output_dir: "):
+        check_options(dataset_dir="a", output_dir=2024)
+    assert check_options(dataset_dir="set since") == {"dataset_dir": "set since"}
