@@ -14,7 +14,7 @@ from tqdm import tqdm
 from dckd_ext.distribution.archive import sha256_of
 from dckd_ext.distribution.sources import Remote
 from dckd_ext.distribution.web import SizeError, ask, chunks
-from dckd_ext.utils.files import out_of_space
+from dckd_ext.utils.disks import out_of_space
 
 __all__ = ["download"]
 

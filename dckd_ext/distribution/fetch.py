@@ -16,7 +16,7 @@ from dckd_ext.distribution.download import download
 from dckd_ext.distribution.metadata import read_metadata
 from dckd_ext.distribution.sources import RELEASE_URL, Remote, find
 from dckd_ext.networks import read_state_dict
-from dckd_ext.utils.files import full_disk_named
+from dckd_ext.utils.disks import full_disk_named
 from dckd_ext.utils.folders import claimed
 
 __all__ = ["MAX_GB", "Fetched", "fetch_bundle"]

@@ -18,7 +18,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from dckd_ext.inferers import AutocastInferer, DistillationInferer
-from dckd_ext.utils.files import out_of_space, written_whole
+from dckd_ext.utils.disks import out_of_space
+from dckd_ext.utils.files import written_whole
 
 __all__ = ["PatchPool", "write_pool"]
 

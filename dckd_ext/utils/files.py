@@ -8,19 +8,19 @@ import os
 import platform
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["check_writable", "full_disk_named", "out_of_space", "remove_leftovers", "written_whole"]
+from dckd_ext.utils.disks import out_of_space
+
+__all__ = ["check_writable", "remove_leftovers", "written_whole"]
 
 # machine, process and chance make a name that no other writer has; the rest keeps the ending
 _PARTIAL = re.compile(r"\.partial-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}-.+", re.DOTALL)
 _ABANDONED = 24 * 3600  # seconds untouched, where the writer cannot be asked for
-_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _seen: set[Path] = set()
 
 
@@ -134,68 +134,11 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def out_of_space(error: BaseException | None, path: Path) -> OSError | None:
-    """Return the error of a full disk, or of a limit on files, that another comes from; None without one.
-
-    It names ``path``, and the disk and what is free on it.
-    """
-    while error is not None:
-        number = error.errno if isinstance(error, OSError) else None
-        if number is not None and number in _NO_SPACE:
-            disk, free = _disk(path.parent)
-            left = f"{free / 2**20:.1f} MB are free on the disk {disk}"
-            return OSError(number, f"cannot write {path}: {os.strerror(number)} ({left})")
-        error = error.__cause__ or error.__context__
-    return None
-
-
-@contextmanager
-def full_disk_named(path: Path, probe: Path) -> Iterator[None]:
-    """Let the error of a full disk in a block name ``path``, and the disk and what is free on it.
-
-    Args:
-        path: what is being written, a file or a folder.
-        probe: a file that is written and removed after an error, to try the disk: torch.save and others hide
-            its error behind one of their own.
-
-    Raises:
-        OSError: when the disk is full, in the place of the block's error.
-    """
-    try:
-        yield
-    except Exception as error:
-        full = out_of_space(error, path) or out_of_space(_write_more(probe), path)
-        with suppress(OSError):
-            probe.unlink()
-        if full:
-            raise full from None
-        raise
-
-
 def _named(error: Exception, path: Path, beside: Path) -> OSError | None:
     """Return the error as one of ``path``, if it was the disk's or of the file beside."""
-    if full := out_of_space(error, path) or out_of_space(_write_more(beside), path):
+    if full := out_of_space(error, path, beside):
         return full
     ours = (None, *(name for file in (beside, path.parent) for name in (file, str(file))))
     if isinstance(error, OSError) and error.errno and error.filename in ours:
         return OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno)}")
     return None
-
-
-def _write_more(probe: Path) -> OSError | None:
-    try:
-        with open(probe, "ab") as file:
-            file.write(bytes(2**16))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error
-    return None
-
-
-def _disk(folder: Path) -> tuple[Path, int]:
-    """Return the mount point that a folder is on, and the bytes that are free there."""
-    mount = folder.resolve()
-    while not os.path.ismount(mount):
-        mount = mount.parent
-    return mount, shutil.disk_usage(mount).free

@@ -20,7 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dckd_ext.utils.files import full_disk_named, out_of_space, remove_leftovers
+from dckd_ext.utils.disks import full_disk_named, out_of_space
+from dckd_ext.utils.files import remove_leftovers
 
 if sys.platform == "win32":
     import msvcrt
