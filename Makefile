@@ -21,7 +21,7 @@ STAMP := $(VENV)/.installed
 VENV_LABEL ?= .venv-label
 STAMP_LABEL := $(VENV_LABEL)/.installed
 
-.PHONY: help venv demo test test-label lint bench bundles docs release label clean
+.PHONY: help venv demo test test-label test-lowest test-newest lint bench bundles docs release label clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
@@ -32,6 +32,8 @@ help:
 	@echo "make test             linters, types, documentation site and all tests"
 	@echo "make docs             the documentation site, in runs/site; a warning is an error"
 	@echo "make test-label       the tests against a real MONAI Label server alone"
+	@echo "make test-lowest      the fast tests with the lowest promised versions of all dependencies, in .venv-lowest"
+	@echo "make test-newest      the same with the newest ones, in .venv-newest; PYTHON=python3.13 for another Python"
 	@echo "make lint             linters and types alone"
 	@echo "make bench            losses, training steps, runtimes and whole ABUS volumes, in runs/bench: long, on an idle"
 	@echo "                      machine; DATA=DIR adds Dice and int8"
@@ -73,6 +75,13 @@ test-label: $(STAMP) $(STAMP_LABEL)
 	OMP_NUM_THREADS=1 DCKD_LABEL_PYTHON="$(abspath $(VENV_LABEL))/bin/python" \
 		$(VENV)/bin/python -m pytest tests/label
 
+# by hand, since each fetches a torch of its own
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv --clear .venv-$*
+	$(if $(filter lowest,$*),$(PYTHON) tests/lowest_versions.py) > .venv-$*/constraints.txt
+	.venv-$*/bin/python -m pip install $(TORCH_INDEX) -c .venv-$*/constraints.txt -e '.[report,export,bench,test]'
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -m "not slow"
+
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.training --output runs/bench
 	$(VENV)/bin/python -m pytest benchmarks/bench_losses.py --benchmark-json runs/bench/losses.json
@@ -95,4 +104,4 @@ label: $(STAMP_LABEL)
 	$(VENV_LABEL)/bin/python label/serve.py $(BUNDLES) --studies "$(or $(STUDIES),runs/label/studies)" --port $(PORT) $(SERVE)
 
 clean:
-	rm -rf $(VENV) $(VENV_LABEL) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
+	rm -rf $(VENV) $(VENV_LABEL) .venv-lowest .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo

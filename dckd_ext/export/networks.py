@@ -32,7 +32,7 @@ _SEED = 0
 
 
 def size_step(network: nn.Module, roi_size: Sequence[int]) -> list[int]:
-    """Edges that the ONNX network takes are multiples of these; TorchScript takes what the network does.
+    """Return what the ONNX network's edges are multiples of; TorchScript takes what the network does.
 
     A trace keeps the branches that it met. BasicUNet and HRNet3D are traced without one; other networks are
     taken to fit their windows alone.

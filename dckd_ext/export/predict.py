@@ -227,7 +227,7 @@ def prepare(path: Path, settings: Mapping[str, Any]) -> tuple[Array, Volume, lis
 
 
 def weights_hash(file: Path) -> str:
-    """SHA-256 of the weights that a network was exported from."""
+    """Return the SHA-256 of the weights that a network was exported from."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

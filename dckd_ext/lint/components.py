@@ -26,7 +26,7 @@ _OBJECTS = {
 
 
 def wrong_calls(config: Config, names: Names) -> Iterator[Finding]:
-    """Targets that cannot be imported, arguments that they do not take, and arguments that they miss.
+    """Find targets that cannot be imported, arguments that they do not take, and arguments that they miss.
 
     Short names are MONAI's. A target that takes any keyword (``**kwargs``) is not checked for unknown ones.
     """

@@ -115,7 +115,7 @@ class Config:
         return at, self.find(at) if at in self else None
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Every id with its content as written, containers before their parts; without the metadata."""
+        """Yield every id with its content as written, containers before their parts; without the metadata."""
         for key, value in self.top().items():
             yield from walk(key, value)
 
@@ -124,7 +124,7 @@ class Config:
         return {str(key): value for key, value in self._parser.get().items() if key != META}
 
     def expressions(self) -> Iterator[tuple[str, ast.AST]]:
-        """Every id of an expression that is Python, parsed."""
+        """Yield every id of an expression that is Python, parsed."""
         for at, node in self.items():
             if ConfigExpression.is_expression(node):
                 with suppress(SyntaxError):
@@ -213,7 +213,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def inside(at: str, other: str) -> bool:
-    """Whether an id is another one, or below it."""
+    """Tell whether an id is another one, or below it."""
     return at == other or at.startswith(other + _SEP)
 
 

@@ -35,7 +35,7 @@ def config_lists(root: Path) -> list[list[Path]]:
 
 
 def unknown_files(root: Path) -> list[Finding]:
-    """Config files of commands in the docs that the bundle does not have."""
+    """Find config files of commands in the docs that the bundle does not have."""
     names = {name for names in _commands(root) for name in names}
     return [
         Finding(str(root / "docs"), "--config_file", f"a command uses configs/{name}, which is not there")
@@ -45,7 +45,7 @@ def unknown_files(root: Path) -> list[Finding]:
 
 
 def run_ids(root: Path) -> set[str]:
-    """Ids that the docs tell to run."""
+    """List the ids that the docs tell to run."""
     return set(_RUN_ID.findall(_text(root)))
 
 

@@ -27,7 +27,7 @@ _KNOWN_NAMES = {*dir(builtins), *_default_globals, _REFERENCES}
 
 
 def references(at: str, text: str) -> list[str]:
-    """Ids that a text at ``id`` refers to: its macro, its whole reference, or those in its expression."""
+    """List the ids that a text at ``id`` refers to: its macro, its reference, or those in its expression."""
     if target := macro_target(at, text):
         path, of = target
         return [] if path else [of]
@@ -43,7 +43,7 @@ def reference_of(at: str, node: Any) -> str | None:
 
 
 def macro_target(at: str, node: Any) -> tuple[str, str] | None:
-    """File (or nothing) and id that a macro at ``id`` is replaced by; None where there is no macro."""
+    """Return the file (or nothing) and id that a macro at ``id`` stands for; None where there is no macro."""
     if not isinstance(node, str) or not node.startswith(MACRO_KEY):
         return None
     return ConfigParser.split_path_id(_absolute(at, node)[len(MACRO_KEY) :])
@@ -72,7 +72,7 @@ def imported_name(tree: ast.AST) -> str | None:
 
 
 def undefined_names(tree: ast.AST, imported: set[str]) -> list[str]:
-    """Names that an expression uses and nobody defines."""
+    """Find names that an expression uses and nobody defines."""
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
     bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -80,7 +80,7 @@ def undefined_names(tree: ast.AST, imported: set[str]) -> list[str]:
 
 
 def used_as_object(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Each reference of which an attribute is taken, with the attribute: ('network', 'parameters')."""
+    """Yield each reference of which an attribute is taken, with the attribute: ('network', 'parameters')."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (at := referred(node.value)):
             yield at, node.attr

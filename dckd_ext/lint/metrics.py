@@ -19,7 +19,7 @@ _NAMING = ("key_metric_name", "score_name", "metric_name", "metrics", "metric_de
 
 
 def absent_metrics(config: Config) -> Iterator[Finding]:
-    """Metric names of handlers that their engine's key and additional metrics do not define.
+    """Find metric names of handlers that their engine's key and additional metrics do not define.
 
     Names are arguments of MONAI's `CheckpointSaver` and `MetricsSaver` and of ignite's `Checkpoint`, that of
     `stopping_fn_from_metric(...)`, and `metrics['...']` in expressions. An engine whose metrics an expression

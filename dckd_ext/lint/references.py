@@ -67,7 +67,7 @@ def _wrong(at: str, text: str, imported: set[str], modules: Names) -> Iterator[s
 
 
 def unreferenced_keys(configs: Sequence[Config], exempt: set[str]) -> Iterator[Finding]:
-    """Keys that nothing refers to, in none of the configs that their file is part of.
+    """Find keys that nothing refers to, in none of the configs that their file is part of.
 
     Entry points need no reference (nor what calls ``.run()`` or repeats an entry point by a macro), nor do
     imports, keys that start with an underscore, and arguments of components. Of a mapping that is never

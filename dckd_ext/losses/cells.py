@@ -31,7 +31,7 @@ class Cells(NamedTuple):
 
     @classmethod
     def of(cls, label: Tensor, logits: Tensor, teacher_logits: Tensor, grid: Grid) -> Cells:
-        """Cells of a label ``B1DHW`` and logits ``BKDHW``; a label value outside the K classes is ignored."""
+        """Make cells of a label ``B1DHW`` and logits ``BKDHW``; labels outside the K classes are ignored."""
         share = class_share(label, logits.shape[1], grid)
         student, teacher = (pool(volume.softmax(1), grid).flatten(2) for volume in (logits, teacher_logits))
         return cls(
@@ -50,7 +50,7 @@ def common_grid(label: Tensor, stride: int, *maps: Tensor) -> Grid:
 
 
 def pool(volume: Tensor, grid: Grid) -> Tensor:
-    """Averages a volume ``BCDHW`` over the cells of a grid, in float32."""
+    """Average a volume ``BCDHW`` over the cells of a grid, in float32."""
     volume, voxels_of_a_cell = volume.float(), 1
     for axis, cells in enumerate(grid, start=2):  # sums of slices: four times faster than pooling on a CPU
         size, rest = divmod(volume.shape[axis], cells)

@@ -20,7 +20,7 @@ MODES = ("decoupled", "infonce", "c2am")
 
 
 class DecoupledContrastiveLoss(nn.Module):
-    """Pulls student anchors to the teacher's vectors of their class and pushes them off the other classes'.
+    """Pull student anchors to the teacher's vectors of their class, and push them off the other classes'.
 
     From the abstract: tumour and non-tumour features are decoupled into positive and negative pairs, so that
     the student mimics the teacher's features of its own region. From Yeh et al., "Decoupled contrastive

@@ -9,7 +9,7 @@ __all__ = ["draw", "draw_half_hard"]
 
 
 def draw(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draws up to ``count`` true positions of each row without replacement.
+    """Draw up to ``count`` true positions of each row without replacement.
 
     Args:
         mask: bool, ``(..., N)``.
@@ -24,7 +24,7 @@ def draw(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def draw_half_hard(mask: Tensor, hard: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draws up to ``count`` true positions of each row, half of them hard where there are enough of both.
+    """Draw up to ``count`` true positions of each row, half of them hard where there are enough of both.
 
     Hard and easy halves follow Wang et al., "Exploring cross-image pixel contrast for semantic segmentation"
     (ICCV 2021); if one half is short the other fills up.

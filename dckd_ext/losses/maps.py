@@ -22,7 +22,7 @@ __all__ = [
 
 
 def matched(features: Tensor, teacher_features: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps averaged over the coarser grid of the two, axis by axis; no gradient goes to the teacher.
+    """Average both maps over the coarser grid of the two, axis by axis; no gradient goes to the teacher.
 
     The papers interpolate one map to the size of the other; averaging the finer one invents no detail and
     costs less in three dimensions (our decision).
@@ -54,7 +54,7 @@ def bounded(volume: Tensor, cells: int) -> Tensor:
 def matched_classes(
     features: Tensor, teacher_features: Tensor, label: Tensor, num_classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Both maps of `matched`, and which class fills most of each cell of their grid, bool ``(B, K, N)``.
+    """Return both maps of `matched`, and the class that fills most of each cell, bool ``(B, K, N)``.
 
     A cell without any class is in none.
     """
@@ -64,7 +64,7 @@ def matched_classes(
 
 
 def class_means(features: Tensor, masks: Tensor) -> Tensor:
-    """Mean vector of each class of each case, ``(B, K, C)``, of a map ``BCDHW``; zero for an absent class."""
+    """Average a map ``BCDHW`` over each class of each case, ``(B, K, C)``; zero for an absent class."""
     sums = torch.einsum("bcn,bkn->bkc", features.flatten(2), masks.float())
     return sums / masks.sum(2)[..., None].clamp(min=1)
 

@@ -15,7 +15,7 @@ __all__ = ["RankingLoss"]
 
 
 class RankingLoss(nn.Module):
-    """Keeps the r-th hardest negative a margin farther from an anchor than the r-th hardest positive.
+    """Keep the r-th hardest negative a margin farther from an anchor than the r-th hardest positive.
 
     From the abstract: a ranking loss, which ranks the distance metric in feature space, mines hard
     negatives. The formula is our decision: with cosine distances d = 1 - s, negatives in ascending order n_1,

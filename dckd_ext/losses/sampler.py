@@ -79,7 +79,7 @@ class PairSampler(nn.Module):
 
     @in_float32
     def forward(self, output: DistillationOutput, label: Tensor) -> Pairs:
-        """Draws the pairs of one step, and stores the batch's references in the bank when training.
+        """Draw the pairs of one step, and store the batch's references in the bank when training.
 
         Args:
             output: logits and features of both networks, ``BCDHW``.

@@ -70,7 +70,7 @@ def score_foreground(prediction: np.ndarray, label: np.ndarray, spacing: Sequenc
 
 
 def binary_dice(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Dice of two boolean masks; 1 when both are empty."""
+    """Return the Dice of two boolean masks; 1 when both are empty."""
     total = np.count_nonzero(predicted) + np.count_nonzero(true)
     return 1.0 if total == 0 else 2.0 * int(np.count_nonzero(predicted & true)) / int(total)
 

@@ -118,7 +118,7 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """BCDHW to BCDHW of the same size."""
+        """Turn BCDHW into BCDHW of the same size."""
         return F.relu(self.body(x) + self.skip(x))
 
 
@@ -130,7 +130,7 @@ class BasicBlock(nn.Module):
         self.body = nn.Sequential(_conv_norm_relu(channels, channels), _conv_norm(channels, channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """BCDHW to BCDHW of the same shape."""
+        """Turn BCDHW into BCDHW of the same shape."""
         return F.relu(self.body(x) + x)
 
 

@@ -44,7 +44,7 @@ def scatterers(rng: np.random.Generator, power: np.ndarray, alpha: np.ndarray) -
 
 
 def transmission(attenuation: np.ndarray, step: float) -> np.ndarray:
-    """Gain in dB on the way to each voxel and back, after time-gain compensation.
+    """Return the gain in dB on the way to each voxel and back, after time-gain compensation.
 
     ``-2 FREQUENCY * sum(attenuation - TGC) * step`` over all voxels above and half of its own: shadows and
     enhancement in one.
@@ -58,7 +58,7 @@ def transmission(attenuation: np.ndarray, step: float) -> np.ndarray:
 
 
 def interfaces(impedance: np.ndarray, step: float) -> np.ndarray:
-    """Amplitude ``|dZ| / (2 Z)`` of the interfaces along depth, float32 (X, Y).
+    """Return the amplitude ``|dZ| / (2 Z)`` of the interfaces along depth, float32 (X, Y).
 
     It is averaged over about a millimetre along the lateral axis: a mirror throws an echo back to the probe
     only where it is flat, so walls of cysts and capsules shine at the top and the bottom.
@@ -80,13 +80,13 @@ def noise(rng: np.random.Generator, shape: Sequence[int], depth: np.ndarray) -> 
 
 
 def log_compress(envelope: np.ndarray) -> np.ndarray:
-    """Grey levels (uint8) of an envelope: 255 at amplitude 1, 0 at ``DYNAMIC_RANGE`` dB below that."""
+    """Return grey levels (uint8) of an envelope: 255 at amplitude 1, 0 at ``DYNAMIC_RANGE`` dB below that."""
     decibel = 20 * np.log10(np.maximum(envelope, 1e-6))
     return np.rint(255 * np.clip(1 + decibel / DYNAMIC_RANGE, 0, 1)).astype(np.uint8)
 
 
 def kernel(width: float, step: float) -> np.ndarray:
-    """Gaussian with unit energy, so that it leaves the mean intensity of speckle as it is.
+    """Return a Gaussian with unit energy, so that it leaves the mean intensity of speckle as it is.
 
     Args:
         width: full width at half maximum in mm.

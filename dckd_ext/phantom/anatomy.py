@@ -49,12 +49,12 @@ class Layers:
         self._brightness = field(5, 4, 5), field(2, 0.8, 2)
 
     def gland_top(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Depth of the lower side of the subcutaneous fat in mm (X,)."""
+        """Return the depth of the lower side of the subcutaneous fat in mm (X,)."""
         fat = self._fat * np.maximum(1 + 0.35 * self._fat_wave.line(lateral, sweep), 0.3)
         return self.coupling.gap(lateral, sweep) + self._skin + fat
 
     def chest(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Depth of the fascia of the pectoral muscle in mm (X,)."""
+        """Return the depth of the fascia of the pectoral muscle in mm (X,)."""
         return self._chest + 0.8 * self.scale * np.clip(self._chest_wave.line(lateral, sweep), -2, 2)
 
     @property
@@ -63,7 +63,7 @@ class Layers:
         return self._skin + 1.0 * self.scale, self._chest - 1.6 * self.scale
 
     def labels(self, sweep: float, gland_around: np.ndarray) -> np.ndarray:
-        """Tissue map of the sweep slice at a position in mm: uint8 (X, Y).
+        """Return the tissue map of the sweep slice at a position in mm: uint8 (X, Y).
 
         Args:
             sweep: position in mm.
@@ -86,7 +86,7 @@ class Layers:
         labels[self.depth < gap] = Label.GEL
 
     def brightness(self, sweep: float) -> np.ndarray:
-        """Slow variation of the echoes in dB: float32 (X, Y)."""
+        """Return the slow variation of the echoes in dB: float32 (X, Y)."""
         coarse, fine = (field.plane(self.lateral, sweep) for field in self._brightness)
         return 2.0 * (coarse + fine)
 

@@ -37,14 +37,14 @@ class Coupling:
         self._nipple_radius = rng.uniform(3.5, 6.0) if rng.random() < 0.7 else 0.0
 
     def gap(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Thickness of the gel in mm (X,)."""
+        """Return the thickness of the gel in mm (X,)."""
         low, high, start, end = self._margins
         beyond = np.maximum(low - lateral, lateral - self._extent[0] + high)
         beyond = np.maximum(beyond, max(start - sweep, sweep - self._extent[2] + end))
         return np.maximum(0.35 * (beyond + 2.0 * self._wave.line(lateral, sweep)) + 0.2, 0)
 
     def loss(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Loss in dB at all depths (X, Y) below lost contact and below the nipple."""
+        """Return the loss in dB at all depths (X, Y) below lost contact and below the nipple."""
         lost = np.minimum(np.maximum(self.gap(lateral, sweep) - _KEPT, 0) * _LOSS, 90)[:, None]
         if not self._nipple_radius:
             return lost + np.zeros_like(self._depth)
@@ -53,11 +53,11 @@ class Coupling:
         return lost + _NIPPLE_LOSS * np.exp(-(distance**4))[:, None] * below
 
     def is_clear(self, lateral: np.ndarray, sweep: float) -> bool:
-        """Whether the probe touches the skin, away from the nipple, at all these lateral positions."""
+        """Tell whether the probe touches the skin, away from the nipple, at all these lateral positions."""
         return bool((self.loss(lateral, sweep) < 1).all())
 
     def reverberation(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Amplitude (X, Y) of the echoes to and fro in the gel: lines at multiples of its thickness."""
+        """Return the amplitude (X, Y) of echoes in the gel, to and fro: lines at multiples of its depth."""
         gap, amplitude = self.gap(lateral, sweep), np.zeros((len(lateral), len(self._depth)), np.float32)
         step = self._depth[1] - self._depth[0]
         for echo in range(2, _ECHOES):

@@ -61,7 +61,7 @@ class Breast:
         self._look_alikes = [body for body in found if body is not None]
 
     def labels(self, sweep: int) -> np.ndarray:
-        """Tissue map of a sweep slice, by number (one outside the volume as well): uint8 (X, Y)."""
+        """Return the tissue map of a sweep slice by number (one outside the volume as well): uint8 (X, Y)."""
         position = (sweep + 0.5) * self.spacing[2]
         around = np.zeros((len(self.layers.lateral), len(self.layers.depth)))
         for body in self.lesions:
@@ -79,7 +79,7 @@ class Breast:
         return labels
 
     def lesion_voxels(self) -> Iterator[np.ndarray]:
-        """For each lesion the indices of its voxels (N, 3)."""
+        """Return for each lesion the indices of its voxels (N, 3)."""
         for body in self.lesions:
             found = [np.zeros((0, 3), int)]
             for sweep in range(self._slices):

@@ -8,7 +8,7 @@ __all__ = ["are_numbers", "expect", "is_whole"]
 
 
 def is_whole(value: object, least: int) -> bool:
-    """Whether it is a whole number of at least that."""
+    """Tell whether it is a whole number of at least that."""
     return isinstance(value, (int, np.integer)) and bool(value >= least)
 
 
@@ -19,7 +19,7 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 def are_numbers(values: object, count: int) -> bool:
-    """Whether it is a sequence of that many finite numbers."""
+    """Tell whether it is a sequence of that many finite numbers."""
     try:
         numbers = np.array(values, dtype=float)
     except (TypeError, ValueError):

@@ -32,13 +32,13 @@ class RandomField:
         self._scale = np.sqrt(2 / waves)
 
     def plane(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Values at the lateral positions times the depths, for one sweep position (mm): float32 (X, Y)."""
+        """Return values at lateral positions times depths, for one sweep position (mm): float32 (X, Y)."""
         angles = self._angles(lateral, sweep)
         waves = np.concatenate([np.cos(angles), np.sin(angles)]) * self._scale
         return waves.astype(np.float32).T @ self._depth_waves
 
     def line(self, lateral: np.ndarray, sweep: float) -> np.ndarray:
-        """Values at the lateral positions at depth 0, for one sweep position (mm): float64 (X,)."""
+        """Return values at the lateral positions at depth 0, for one sweep position (mm): float64 (X,)."""
         return np.cos(self._angles(lateral, sweep)).sum(0) * self._scale
 
     def _angles(self, lateral: np.ndarray, sweep: float) -> np.ndarray:

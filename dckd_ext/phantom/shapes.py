@@ -94,7 +94,7 @@ class Body:
         return replace(self, centre=centre)
 
     def level(self, lateral: np.ndarray, depth: np.ndarray, sweep: float) -> np.ndarray:
-        """Distance from the centre over that of the surface (X, Y): below 1 inside."""
+        """Return the distance from the centre over that of the surface (X, Y): below 1 inside."""
         x, y, z = self.centre
         offset = np.empty((len(lateral), len(depth), 3))
         offset[..., 0], offset[..., 1], offset[..., 2] = lateral[:, None] - x, depth - y, sweep - z

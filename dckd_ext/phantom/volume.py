@@ -134,7 +134,7 @@ def draw_breast(seed: int, settings: Settings) -> Breast:
 
 
 def find_lesions(breast: Breast) -> list[Lesion]:
-    """Kind, bounding box and volume of each lesion, without making the image."""
+    """Find kind, bounding box and volume of each lesion, without making the image."""
     lesions = []
     for kind, voxels in zip(breast.kinds, breast.lesion_voxels(), strict=True):
         low, high = voxels.min(0), voxels.max(0)

@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
 def bootstrap_mean(
     values: Sequence[float] | np.ndarray, resamples: int = 10_000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Mean over cases with its percentile bootstrap interval.
+    """Estimate the mean over cases, with its percentile bootstrap interval.
 
     For a paired difference give the differences case by case. The interval is about the cases only: it knows
     nothing of what another training seed would give.
@@ -50,7 +50,7 @@ def bootstrap_mean(
 def bootstrap_seeds_and_cases(
     values: np.ndarray, resamples: int = 10_000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Mean over seeds and cases; its percentile bootstrap interval draws both anew, each by itself.
+    """Estimate the mean over seeds and cases; the percentile bootstrap draws both anew, each by itself.
 
     For a paired difference give the differences seed by seed and case by case. With few seeds the interval is
     too narrow rather than too wide.

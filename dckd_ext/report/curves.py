@@ -20,7 +20,7 @@ _POINTS = 100  # of a drawn line; longer series are averaged in blocks
 
 
 def draw_curves(runs: Sequence[Run]) -> Figure | None:
-    """One panel for every logged quantity, one line a run; None if no run has TensorBoard files."""
+    """Draw a panel for every logged quantity, one line a run; None if no run has TensorBoard files."""
     series = {run.name: read_curves(run.folder) for run in runs}
     tags = list(dict.fromkeys(tag for curves in series.values() for tag in curves))
     if not tags:

@@ -68,7 +68,7 @@ class Run:
         return self.file.with_name(f"{name}_{self.file.stem.removeprefix('scores_')}{ending}")
 
     def mask(self, case: str) -> Path:
-        """Where inference puts the mask of a case."""
+        """Return where inference puts the mask of a case."""
         return self.folder / f"{case}_seg.nii.gz"
 
 

@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
 
 
 def score_table(runs: Sequence[Run]) -> Table:
-    """Mean scores with intervals: Dice of each class and their mean, HD95 in mm."""
+    """Make a table of mean scores with intervals: Dice of each class and their mean, HD95 in mm."""
     columns = _score_columns(runs[0])
     head = ["run", *columns.values()]
     return [head, *([run.name, *score_cells(run.scores, columns)] for run in runs)]
@@ -88,7 +88,7 @@ def _lesion_row(run: Run) -> list[str]:
 
 
 def difference_table(comparisons: Sequence[Comparison]) -> Table:
-    """Paired differences with intervals, and in how many cases the mean Dice is higher."""
+    """Make a table of paired differences, with intervals, and in how many cases the mean Dice is higher."""
     columns = _score_columns(comparisons[0].one)
     head = ["paired difference", *columns.values(), "cases with higher Dice"]
     return [head, *(_difference_row(comparison, list(columns)) for comparison in comparisons)]

@@ -85,7 +85,7 @@ class Study:
     baselines: Sequence[str] = ()
 
     def runs(self) -> list[RunSpec]:
-        """All runs; those that share a pool of patches stand together, and all arms of a seed come early."""
+        """List all runs; those that share a pool of patches stand together; all arms of a seed come early."""
         return [
             RunSpec(student, arm, seed, fold)
             for fold, seed, student, arm in product(self.folds, self.seeds, self.students, self.arms)

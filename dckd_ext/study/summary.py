@@ -56,12 +56,12 @@ class Scores:
         }
 
     def mean(self, column: str) -> float:
-        """Mean of a column of ``runs.csv`` over the runs that know it."""
+        """Average a column of ``runs.csv`` over the runs that know it."""
         return float(np.nanmean([float(row[column]) for row in self.rows]))
 
 
 def read_scores(out: Path, runs: Collection[str] | None = None) -> dict[tuple[str, str], Scores]:
-    """Scores by student and arm, in the order of ``runs.csv``; arms are compared on the seeds that all have.
+    """Read scores by student and arm, in the order of ``runs.csv``; arms are compared on seeds that all have.
 
     Args:
         out: folder of the study.
