@@ -10,7 +10,14 @@ from dckd_ext.cli.values import Integer
 __all__ = ["predict"]
 
 
-def predict(model: str, *inputs: str, out: str, threads: Integer = 0, overlap: float | None = None) -> None:
+def predict(
+    model: str,
+    *inputs: str,
+    out: str,
+    threads: Integer = 0,
+    overlap: float | None = None,
+    max_voxels: Integer | None = None,
+) -> None:
     """Segment volumes; a case that fails does not stop the others.
 
     Args:
@@ -19,6 +26,7 @@ def predict(model: str, *inputs: str, out: str, threads: Integer = 0, overlap: f
         out: folder that gets one CASE_seg.nii.gz a volume.
         threads: of the network; 0 is one a core.
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
+        max_voxels: the most that a volume is resampled to; by default the bundle's, or what the memory holds.
 
     Raises:
         FileNotFoundError: when an input or the network is missing.
@@ -32,5 +40,5 @@ def predict(model: str, *inputs: str, out: str, threads: Integer = 0, overlap: f
         raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")
     path = Path(model)
     file = path / "models" / "model.onnx" if path.is_dir() else path
-    if exported.predict(inputs, out, file, threads, overlap):
+    if exported.predict(inputs, out, file, threads, overlap, max_voxels):
         sys.exit(1)

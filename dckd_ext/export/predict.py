@@ -83,9 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one a core")
     parser.add_argument("--overlap", type=float, metavar="X", help="of windows; default: the bundle's")
+    parser.add_argument("--max_voxels", type=int, metavar="N", help="that a volume is resampled to, at most")
     options = parser.parse_args(arguments)
     try:
-        failed = predict(options.inputs, options.out, options.model, options.threads, options.overlap)
+        failed = predict(
+            *(options.inputs, options.out, options.model),
+            *(options.threads, options.overlap, options.max_voxels),
+        )
     except (ValueError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
@@ -101,6 +105,7 @@ def predict(
     model: str | Path,
     threads: int = 0,
     overlap: float | None = None,
+    max_voxels: int | None = None,
 ) -> dict[str, str]:
     """Segment files one after another; go on after one that fails.
 
@@ -110,6 +115,7 @@ def predict(
         model: ONNX file that `dckd export` wrote.
         threads: of the network; 0 is one a core.
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
+        max_voxels: the most that a volume is resampled to; by default the bundle's, or what the memory holds.
 
     Returns:
         The error of every input that failed; they are printed too.
@@ -126,6 +132,12 @@ def predict(
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap: expected a number from 0 to below 1, found {overlap}")
         settings["window"]["overlap"] = overlap
+    if max_voxels is not None:
+        if max_voxels < 1:
+            raise ValueError(f"max_voxels: expected 1 or more, found {max_voxels}")
+        resampling = [step for step in settings["steps"] if step["step"] in ("spacing", "resample")]
+        for step in resampling:
+            step["max_voxels"] = max_voxels
     with claimed(out):
         return _segment_all(masks, network, settings)
 

@@ -92,7 +92,7 @@ def test_what_cannot_be_meant_is_refused(shape: tuple, spacing: tuple, size: tup
 
 
 def test_the_bound_is_the_memory_or_a_number(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(grids, "_memory", lambda: 40.0 * 1000)
+    monkeypatch.setattr(grids, "_memory", lambda: 60.0 * 1000)
     check_resampling((5, 5, 5), (2, 2, 2), (10, 10, 10), (1, 1, 1))
     with pytest.raises(
         ValueError, match=r"1100 in all, expected at most 1000.* choose another spacing or max_voxels"

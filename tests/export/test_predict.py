@@ -1,6 +1,7 @@
 """The numpy steps of `dckd_ext.export.predict` against MONAI's transforms, and what it refuses."""
 
 import ast
+import copy
 import os
 import signal
 import subprocess
@@ -288,9 +289,7 @@ def test_nrrd_without_pynrrd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr(
-        module, "load_model", lambda file, threads: (bright, {**CONFIG, "window": dict(CONFIG["window"])})
-    )
+    monkeypatch.setattr(module, "load_model", lambda file, threads: (bright, copy.deepcopy(CONFIG)))
     return module.predict
 
 
@@ -420,6 +419,16 @@ def test_overlap(overlap: float, model: Any, tmp_path: Path):
     path = write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9))
     with pytest.raises(ValueError, match="overlap: expected a number from 0 to below 1"):
         model([path], tmp_path / "out", "m", overlap=overlap)
+
+
+def test_the_bound_of_resampling(model: Any, tmp_path: Path):
+    path = write_volume(tmp_path / "in" / "a.nii", noise(9, 9, 9), np.diag([2.0, 2, 2, 1]))
+    (text,) = model([path], tmp_path / "out", "m", max_voxels=4912).values()
+    assert "9 x 9 x 9 voxels of 2 x 2 x 2 mm would become 17 x 17 x 17 of 1 x 1 x 1 mm, 4913 in all" in text
+    assert text.endswith("choose another spacing or max_voxels")
+    assert model([path], tmp_path / "out", "m", max_voxels=4913) == {}
+    with pytest.raises(ValueError, match="max_voxels: expected 1 or more, found 0"):
+        model([path], tmp_path / "out", "m", max_voxels=0)
 
 
 # Networks

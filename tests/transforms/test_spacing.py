@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.transforms import (
     AsDiscreted,
     Compose,
@@ -41,7 +42,7 @@ def pipeline(spacing):
 
 
 def test_monai_still_fails_on_the_text(case):
-    """If this fails MONAI has been mended, and SpacingVolumed can go."""
+    """If this fails MONAI has been mended, and that part of SpacingVolumed can go."""
     with pytest.raises(RuntimeError, match="Spacingd"):
         pipeline(Spacingd(**SETTINGS))({**case, "image_path": str(case["image"])})
 
@@ -109,3 +110,41 @@ def test_alone_among_keys_that_are_missing(case):
 def test_goes_to_the_workers_of_a_loader(case):
     again = pickle.loads(pickle.dumps(SpacingVolumed(**SETTINGS)))
     assert torch.equal(pipeline(again)({**case, "image_path": "x"})["image"], pipeline(again)(case)["image"])
+
+
+def test_a_volume_that_would_fit_no_memory_is_refused_before(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Spacingd, "__call__", lambda *_: pytest.fail("MONAI was asked"))
+    wide = MetaTensor(torch.zeros(1, 16, 16, 16), affine=torch.diag(torch.tensor([1000.0, 1000, 1000, 1])))
+    wide.meta["filename_or_obj"] = "wide.nii"
+    resample = SpacingVolumed("image", [1.0, 1.0, 1.0])
+    with pytest.raises(
+        ValueError, match=r"image wide\.nii: 16 x 16 x 16 voxels of 1000 x 1000 x 1000 mm would become"
+    ):
+        resample({"image": wide})
+    wide.affine = torch.diag(torch.tensor([0.001, 0.001, 0.001, 1]))
+    with pytest.raises(ValueError, match=r"1 x 1 x 1 of 1 x 1 x 1 mm, 1 in all, expected more than one"):
+        resample({"image": wide})
+
+
+@pytest.mark.parametrize("most", [17**3, 17**3 - 1])
+def test_the_bound_can_be_set(most: int):
+    volume = MetaTensor(torch.zeros(1, 9, 9, 9), affine=torch.diag(torch.tensor([2.0, 2, 2, 1])))
+    resample = SpacingVolumed("image", [1.0, 1.0, 1.0], max_voxels=most)
+    if most == 17**3:
+        assert resample({"image": volume})["image"].shape == (1, 17, 17, 17)
+        return
+    with pytest.raises(ValueError, match="4913 in all, expected at most 4912"):
+        resample({"image": volume})
+
+
+def test_ties_on_the_way_back_go_to_the_even_voxel():
+    """From 1 mm to halves: every other voxel lies in the middle of two."""
+    volume = MetaTensor(torch.zeros(1, 11, 1, 1), affine=torch.diag(torch.tensor([0.5, 1, 1, 1])))
+    resample = SpacingVolumed("image", [1.0, 1.0, 1.0])
+    there = resample({"image": volume})["image"]
+    pred = MetaTensor(torch.arange(6.0)[None, :, None, None]).copy_meta_from(there)
+    pred.applied_operations[-1]["extra_info"]["mode"] = "nearest"  # as Invertd has it
+    back = resample.inverse({"image": pred})["image"]
+    assert back.flatten().tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5]
+    assert torch.equal(back.affine, volume.affine)
+    assert back.applied_operations == []
