@@ -80,6 +80,10 @@ def _true_or_false(value: Any) -> Any:
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | PathLike) and str(value) != "" and "::" not in str(value)
+
+
 def _is_device(value: Any) -> bool:
     if not isinstance(value, str | torch.device):
         return False
@@ -91,7 +95,7 @@ def _is_device(value: Any) -> bool:
 
 
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _true_or_false)
-PATH = Kind("a path", lambda value: isinstance(value, str | PathLike) and str(value) != "", as_typed=True)
+PATH = Kind("a path without '#', which MONAI turns into '::'", _is_path, as_typed=True)
 COUNT = Kind("a whole number above 0", _whole(1))
 INDEX = Kind("a whole number from 0 on", _whole(0))
 POSITIVE = Kind("a number above 0", _positive)

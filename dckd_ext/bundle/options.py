@@ -109,7 +109,8 @@ def _problem(name: str, value: Any) -> Iterator[str]:
         return
     typed = changed_by_fire(name, value) if kind.as_typed else None
     if typed is not None:
-        yield f"{name}: found {typed}, read as {value!r}, expected {kind.expected}: write ./{typed}"
+        advice = "" if "#" in typed else f": write ./{typed}"
+        yield f"{name}: found {typed}, read as {value!r}, expected {kind.expected}{advice}"
     elif not kind.fits(value):
         yield f"{name}: found {value!r:.80}, expected {kind.expected}"
 

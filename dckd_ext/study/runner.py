@@ -115,7 +115,8 @@ class _Runner:
     def lines(self) -> dict[str, dict[str, str]]:
         """Return the lines of this study's runs, by the name of the run."""
         names = {spec.name for spec in self.study.runs()}
-        return {row["run"]: row for row in read_table(self.out / TABLE) if row["run"] in names}
+        rows = read_table(self.out / TABLE, ("run", "config"))
+        return {row["run"]: row for row in rows if row["run"] in names}
 
     @cached_property
     def digests(self) -> dict[str, dict[str, str]]:
@@ -237,7 +238,8 @@ class _Runner:
         if code is None:
             return None
         if code:
-            _logger.error("%s: failed (exit %d), see %s", folder.name, code, log)
+            last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1]
+            _logger.error("%s: failed (exit %d), see %s: %s", folder.name, code, log, last)
             return None
         return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 

@@ -78,7 +78,8 @@ def read_scores(out: Path, runs: Collection[str] | None = None) -> dict[tuple[st
 
 
 def _rows(out: Path, runs: Collection[str] | None) -> list[dict[str, str]]:
-    return [row for row in read_table(out / TABLE) if runs is None or row["run"] in runs]
+    rows = read_table(out / TABLE, ("run", "student", "arm", "seed", "fold", "scores"))
+    return [row for row in rows if runs is None or row["run"] in runs]
 
 
 def write_summary(
@@ -206,8 +207,8 @@ def _cost_row(arm: str, found: Scores) -> list[str]:
 
 def _curves(out: Path) -> list[dict[str, str]]:
     """Read validation scores of all runs: from their logs where those are there, else as saved before."""
-    saved = read_table(out / CURVES)
-    known = {row["run"] for row in read_table(out / TABLE)}
+    saved = read_table(out / CURVES, ("run", "epoch", "dice"))
+    known = {row["run"] for row in _rows(out, None)}
     found = []
     for run in sorted(known):
         epochs, dice = read_curves(out / "work" / run).get(_CURVE, ((), ()))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from dckd_ext.bundle import check_options, is_true
 from dckd_ext.bundle.options import OPTIONS
@@ -76,8 +77,17 @@ def test_no_switch(value: Any):
         is_true(value)
 
 
-def test_a_path_that_the_command_line_has_changed(monkeypatch: pytest.MonkeyPatch):
+def test_paths_that_the_command_line_has_changed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["run", "--dataset_dir", "a#b", "--output_dir", "2024"])
-    with pytest.raises(ValueError, match=r"^dataset_dir: found a#b, read as 'a', .*\./a#b; output_dir: "):
-        check_options(dataset_dir="a", output_dir=2024)
+    with pytest.raises(ValueError, match=r"^dataset_dir: found a#b, read as 'a', expected .* '#', .*'::'$"):
+        check_options(dataset_dir="a")
+    with pytest.raises(ValueError, match=r"^output_dir: found 2024, read as 2024, .*: write \./2024$"):
+        check_options(output_dir=2024)
     assert check_options(dataset_dir="set since") == {"dataset_dir": "set since"}
+
+
+def test_a_path_that_monai_has_changed():
+    """Its configs turn `#` into `::` everywhere."""
+    found = ConfigParser({"output_dir": "/data/C#1"}).get_parsed_content("output_dir")
+    with pytest.raises(ValueError, match=r"^output_dir: found '/data/C::1', expected a path without '#'"):
+        check_options(output_dir=found)

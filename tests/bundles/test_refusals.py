@@ -48,7 +48,7 @@ TRAINING = [
 DISTILLING = [
     ("min_teacher_dice", 2, "expected a number from 0 to 1"),
     ("label_map", "0:1", "expected a student class for each teacher class"),
-    ("teacher_weights", 7, "expected a path, or null"),
+    ("teacher_weights", 7, "expected a path"),
     ("teacher_bundle", 8, "expected a path"),
 ]
 INFERENCE = [
@@ -204,7 +204,7 @@ def test_resuming_another_training(tmp_path: Path, msd: Path, raises_from_config
         ({"seed": 1}, "seed: made with 0, now 1"),
         ({"learning_rate": 0.1}, "learning_rate: made with 0.001, now 0.1"),
         ({"limit": 2}, "limit: made with nothing, now 2"),
-        ({"loss_def#terms#segmentation#loss#batch": False}, "loss.batch: made with True, now False"),
+        ({"loss_def#terms#segmentation#loss#batch": False}, "loss.dice.batch: made with True, now False"),
         ({"network_def#dropout": 0.2}, "network.conv_0.conv_0.adn.D.p: made with 0.0, now 0.2"),
     ):
         settings = {"epochs": 2, "resume": "true", **changes}
@@ -235,8 +235,8 @@ def run_bundle(*arguments: str, config: str = "train.yaml") -> subprocess.Comple
             ["--resume", "yes", "--epochs", "abc"],
             "error: resume: found 'yes', expected true or false; epochs: found 'abc', expected a whole",
         ),
-        (["--dataset_dir=a#b"], "error: dataset_dir: found a#b, read as 'a', expected a path: write ./a#b"),
-        (["--dataset_dir", "./a#b"], "error: dataset_dir a#b has neither dataset.json nor a folder"),
+        (["--dataset_dir=a#b"], "error: dataset_dir: found a#b, read as 'a', expected a path without '#'"),
+        (["--dataset_dir", "./a#b"], "error: dataset_dir: found './a::b', expected a path without '#'"),
     ],
 )
 def test_the_last_line_says_it(arguments: list[str], expected: str, tmp_path: Path):

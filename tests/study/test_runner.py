@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -158,7 +159,11 @@ def test_a_study_that_is_ended_ends_its_runs_and_continues(
 
 @pytest.mark.slow
 def test_a_run_that_fails_does_not_stop_the_others(
-    tmp_path: Path, msd: Path, teacher_weights: Path, bundle_with_split: Path
+    tmp_path: Path,
+    msd: Path,
+    teacher_weights: Path,
+    bundle_with_split: Path,
+    caplog: pytest.LogCaptureFixture,
 ):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("loss_def#terms#logits#weight: -1")
@@ -169,6 +174,7 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert list(table(tmp_path / "out")) == ["unet-plain-fold0-seed0"]
     log = (tmp_path / "out" / "work" / failed[0].name / "log.txt").read_text()
     assert "weight of a term must not be negative" in log
+    assert re.search(r"failed \(exit 1\), see .*log\.txt: error: .* must not be negative", caplog.text)
 
 
 def test_times_of_a_continued_run_are_those_of_the_steps_it_did():
@@ -192,6 +198,23 @@ def test_a_changed_configuration_is_refused(tmp_path: Path, msd: Path):
         ValueError, match=r"unet-plain-fold0-seed0 was run with another configuration \(abc, now "
     ):
         run_study(study, msd, out)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", r"lacks the columns \['run', 'config'\], it has \[\]"),
+        ("run,seed\nunet-plain-fold0-seed0,0\n", r"lacks the columns \['config'\]"),
+        ("run,config\nunet-plain-fold0-seed0\n", "row 1 has not the 2 cells"),
+    ],
+)
+def test_a_broken_table_is_named(content: str, expected: str, tmp_path: Path, msd: Path):
+    study = read_study(write_study(tmp_path, seeds=[0], arms={"plain": str(ARMS / "plain.yaml")}))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "runs.csv").write_text(content)
+    with pytest.raises(ValueError, match=rf"runs\.csv: {expected}"):
+        run_study(study, msd, tmp_path / "out")
+    assert (tmp_path / "out" / "runs.csv").read_text() == content
 
 
 def test_a_teacher_without_weights_is_named_before_anything_runs(tmp_path: Path, msd: Path):
