@@ -12,7 +12,7 @@ __all__ = ["all_cases", "case_list", "folder_layout"]
 
 
 def case_list(
-    dataset_dir: str,
+    dataset_dir: str | None,
     section: str | int,
     split_file: str = "",
     fold: int = 0,
@@ -23,7 +23,7 @@ def case_list(
     """List the cases of one section of a folder.
 
     Args:
-        dataset_dir: a folder in the layout of the Medical Segmentation Decathlon (``dataset.json``, listed by
+        dataset_dir: None: there are no labelled cases; else a folder in the layout of the Medical Segmentation Decathlon (``dataset.json``, listed by
             `msd_datalist`) or of the open ABUS set (``Train``, ``Validation``, ``Test``: `tdsc_datalist`).
         section: "training", "validation", "test" or "all"; in the first layout a fold's number too.
         split_file: path of the split file. The open ABUS set comes split: this, ``fold``, ``held_out`` and
@@ -41,6 +41,8 @@ def case_list(
         FileNotFoundError: when the folder has neither layout, or not this section.
         ValueError: for an unknown section, and what the two functions refuse.
     """
+    if dataset_dir is None:
+        return []
     if folder_layout(dataset_dir) == "msd":
         return msd_datalist(dataset_dir, section, split_file, fold, held_out, seed, limit)
     return tdsc_datalist(dataset_dir, section, limit)

@@ -20,7 +20,7 @@ class MixedSampler(RandomSampler):
     for, drawn anew in each epoch, none twice before all. Ours.
 
     Args:
-        cases: the data list; unlabelled cases have no ``label``.
+        cases: the data list; unlabelled cases have None or no ``label``.
         batch_size: samples of a batch.
         share: unlabelled part of a batch, in (0, 1); rounded to whole samples, at least one of each kind.
 
@@ -38,8 +38,8 @@ class MixedSampler(RandomSampler):
         super().__init__(cases)
         if not 0 < share < 1:
             raise ValueError(f"unlabelled_share must be above 0 and below 1, found {share}")
-        self.labelled = [index for index, case in enumerate(cases) if "label" in case]
-        self.unlabelled = [index for index, case in enumerate(cases) if "label" not in case]
+        self.labelled = [index for index, case in enumerate(cases) if case.get("label")]
+        self.unlabelled = [index for index, case in enumerate(cases) if not case.get("label")]
         self.mixes = bool(self.labelled and self.unlabelled)
         if self.mixes and batch_size < 2:
             raise ValueError(

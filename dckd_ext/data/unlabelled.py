@@ -22,7 +22,9 @@ FIRST_ID = 1_000_000  # case numbers of volumes without a label start here, abov
 _logger = logging.getLogger(__name__)
 
 
-def unlabelled_cases(folder: str | PathLike[str] | None, dataset_dir: str | None = None) -> list[Case]:
+def unlabelled_cases(
+    folder: str | PathLike[str] | None, dataset_dir: str | None = None, section: str = "training"
+) -> list[Case]:
     """List the volumes of a folder and its subfolders, without those that are labelled cases as well.
 
     Volumes are compared by their voxels, since copies have other names and headers. The labelled cases of all
@@ -31,10 +33,13 @@ def unlabelled_cases(folder: str | PathLike[str] | None, dataset_dir: str | None
 
     Args:
         folder: NIfTI and NRRD files at any depth; None: there are no such volumes.
-        dataset_dir: folder of the labelled cases, see `dckd_ext.data.case_list`; None: there are none.
+        dataset_dir: folder of the labelled cases, see `dckd_ext.data.case_list`; None: there are none, and
+            every fifth volume is kept for the validation.
+        section: "training" or "validation".
 
     Returns:
-        One dict a case: ``image`` (path), ``case`` ("unlabelled_NAME") and ``case_id``, from `FIRST_ID` on.
+        One dict a case: ``image`` (path), ``label`` (None), ``case`` ("unlabelled_NAME") and ``case_id``,
+        from `FIRST_ID` on.
 
     Raises:
         FileNotFoundError: when the folder is missing or holds no such file.
@@ -59,9 +64,11 @@ def unlabelled_cases(folder: str | PathLike[str] | None, dataset_dir: str | None
         if twin:
             same.append(f"{file} (labelled case {twin})")
         else:
-            cases.append({"image": str(file), "case": f"unlabelled_{name}", "case_id": FIRST_ID + number})
+            case = {"image": str(file), "label": None, "case": f"unlabelled_{name}"}
+            cases.append({**case, "case_id": FIRST_ID + number})
     _say(cases, files, same, broken, root)
-    return cases
+    kept = [] if labelled else cases[::5]
+    return kept if section == "validation" else [case for case in cases if case not in kept]
 
 
 def _digest(file: str | PathLike[str]) -> str:

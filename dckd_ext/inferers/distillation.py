@@ -74,17 +74,19 @@ class DistillationInferer(Inferer):
             network: the student.
             case_ids: integers, one a sample, as a list or tensor. Without them every sample of the batch
                 counts as a case of its own.
-            teacher_logits: what the teacher has answered to these inputs before; it is not run again then.
-            teacher_features: its features at the tap, with `teacher_logits`.
+            teacher_logits: what the teacher has answered to these inputs before.
+            teacher_features: its features at the tap, with `teacher_logits`. The teacher is run for what is
+                not given.
             args: ignored, as are ``kwargs``: MONAI's engines pass on whatever the batch holds.
             kwargs: ignored.
         """
         ids = _case_ids(case_ids, len(inputs), inputs.device)
         logits, features = run_tapped(network, inputs, self.student_tap)
-        if teacher_logits is None:
+        if teacher_logits is None or (teacher_features is None and self.teacher_tap is not None):
             self.teacher.to(inputs.device)
             with torch.no_grad():
-                teacher_logits, teacher_features = run_tapped(self.teacher, inputs, self.teacher_tap)
+                answer, teacher_features = run_tapped(self.teacher, inputs, self.teacher_tap)
+            teacher_logits = answer if teacher_logits is None else teacher_logits
         return DistillationOutput(logits, teacher_logits, features, teacher_features, ids)
 
 

@@ -8,10 +8,8 @@ from dckd_ext.losses.logits import LogitsDistillationLoss
 from dckd_ext.losses.pairs import Pairs
 from dckd_ext.losses.ranking import RankingLoss
 from dckd_ext.losses.sampler import PairSampler
-from dckd_ext.losses.unlabelled import UNLABELLED
 
 __all__ = [
-    "UNLABELLED",
     "CWDLoss",
     "DecoupledContrastiveLoss",
     "DistillationLoss",

@@ -151,6 +151,12 @@ class DistillationLoss(nn.Module):
         self.values = {**values, "total": total.detach()}
         return total
 
+    @property
+    def takes_features(self) -> bool:
+        """Whether a term takes features, so that taps are needed."""
+        names = {name for term in self._active().values() for name in term.input_names}
+        return bool(names & {"features", "teacher_features", "pairs"})
+
     def _active(self) -> dict[str, Term]:
         return {name: term for name, term in self.terms.items() if term.weight > 0}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["UNLABELLED", "confident_classes", "labelled_samples"]
+from dckd_ext.utils.labels import UNLABELLED
 
-UNLABELLED = 255
-"""What fills the label of a volume without one; it fits into uint8, and no class has it."""
+__all__ = ["confident_classes", "labelled_samples"]
 
 
 def labelled_samples(label: Tensor) -> Tensor:

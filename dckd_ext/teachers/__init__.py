@@ -1,7 +1,17 @@
-"""What can teach: ensembles, teachers that have not seen the case, and the store of their answers."""
+"""What can teach: teachers, ensembles, those that have not seen the case; the store of their answers."""
 
 from dckd_ext.teachers.answers import Answer, AnswerStore
+from dckd_ext.teachers.cases import taught_cases
 from dckd_ext.teachers.ensemble import Ensemble
 from dckd_ext.teachers.folds import HeldOutTeachers
+from dckd_ext.teachers.reading import answering, read_teachers
 
-__all__ = ["Answer", "AnswerStore", "Ensemble", "HeldOutTeachers"]
+__all__ = [
+    "Answer",
+    "AnswerStore",
+    "Ensemble",
+    "HeldOutTeachers",
+    "answering",
+    "read_teachers",
+    "taught_cases",
+]

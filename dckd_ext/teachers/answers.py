@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from tqdm import tqdm
 from dckd_ext.networks.state_dicts import tensors_digest
 from dckd_ext.networks.taps import Tap
 from dckd_ext.teachers.coding import decode, encode
+from dckd_ext.utils.errors import root_cause
 from dckd_ext.utils.files import written_whole
 
-__all__ = ["Answer", "AnswerStore"]
+__all__ = ["Answer", "AnswerStore", "TeacherOf"]
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +38,16 @@ class Answer(NamedTuple):
     features: Tensor | None
 
 
+class TeacherOf(Protocol):
+    """Says which teacher answers a case, by the case's name, see `dckd_ext.teachers.answering`."""
+
+    def __call__(self, case: str) -> nn.Module:
+        """Return the teacher."""
+
+    def check(self, cases: Sequence[str]) -> None:
+        """Raise a ValueError if a case has none."""
+
+
 class AnswerStore:
     """A folder with one file a case: what its teacher says to the volume that the preprocessing makes of it.
 
@@ -46,7 +57,7 @@ class AnswerStore:
 
     Args:
         folder: of the files.
-        teacher_of: the teacher that answers a case, by the case's name.
+        teacher_of: the teacher that answers a case, see `dckd_ext.teachers.answering`.
         inferer: runs a network over a volume, ``1CDHW``; a sliding window as a rule.
         tap: the submodule whose output is kept as well, or None. Its map must have the size of the volume.
         device: where the teachers run.
@@ -59,7 +70,7 @@ class AnswerStore:
     def __init__(
         self,
         folder: str | PathLike[str],
-        teacher_of: Callable[[str], nn.Module],
+        teacher_of: TeacherOf,
         inferer: Inferer,
         tap: str | None = None,
         device: torch.device | str = "cpu",
@@ -71,27 +82,50 @@ class AnswerStore:
         self.device = torch.device(device)
         self._digests: dict[int, str] = {}
 
-    def write(self, cases: Sequence[Mapping[str, Any]], preprocessing: Callable[[Any], Any]) -> list[str]:
+    @property
+    def keys(self) -> dict[str, str]:
+        """What `dckd_ext.transforms.TeacherAnswersd` adds to a sample, and an inferer takes, by name."""
+        names = ["teacher_logits", *(["teacher_features"] if self.tap else [])]
+        return {name: name for name in names}
+
+    def check(self, cases: Sequence[str]) -> None:
+        """Raise a ValueError if a case, by its name, has no teacher that may answer it."""
+        self.teacher_of.check(cases)
+
+    def write(
+        self,
+        cases: Sequence[Mapping[str, Any]],
+        preprocessing: Callable[[Any], Any],
+        skip_broken: bool = False,
+    ) -> dict[str, str]:
         """Ask for every case that has no answer yet, with a progress bar.
 
         Args:
             cases: a data list with ``case`` and ``image``.
             preprocessing: makes ``image`` (``CDHW``) of a case, as the training does before it augments.
+            skip_broken: leave out a case that cannot be prepared, in place of an error.
 
         Returns:
-            The names of the cases in which the teacher finds nothing but background.
+            The cases that there is nothing to learn from, by name, and why.
         """
-        empty = []
+        problems = {}
         for number, case in enumerate(tqdm(cases, desc="teacher's answers", unit="volume", disable=None)):
-            name, image = case["case"], _plain(preprocessing(dict(case))["image"])
+            name = case["case"]
+            try:
+                image = _plain(preprocessing(dict(case))["image"])
+            except (ValueError, OSError, RuntimeError) as error:
+                if not skip_broken:
+                    raise
+                problems[name] = str(root_cause(error))
+                continue
             if not self._has(name, image):
                 self._save(name, image, self.ask(name, image))
             if number == 0:
                 megabytes = self._file(name).stat().st_size * len(cases) / 2**20
                 _logger.info("answers: about %.0f MB for %d volumes, %s", megabytes, len(cases), self.folder)
             if not self.read(name, image).logits.argmax(0).any():
-                empty.append(name)
-        return empty
+                problems[name] = "the teacher finds nothing in it"
+        return problems
 
     @torch.inference_mode()
     def ask(self, name: str, image: Tensor) -> Answer:

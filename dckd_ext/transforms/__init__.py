@@ -1,5 +1,6 @@
 """Reading and checking, resampling, patch centres, probabilities, writing."""
 
+from dckd_ext.transforms.answers import TeacherAnswersd, TeacherLabeld
 from dckd_ext.transforms.checks import CheckVolumed, check_foreground
 from dckd_ext.transforms.crops import CropClassesd
 from dckd_ext.transforms.probabilities import ForegroundProbabilityd
@@ -16,5 +17,7 @@ __all__ = [
     "ResampleVolumed",
     "SaveMaskd",
     "SpacingVolumed",
+    "TeacherAnswersd",
+    "TeacherLabeld",
     "check_foreground",
 ]

@@ -14,6 +14,7 @@ from monai.utils import ImageMetaKey
 from dckd_ext.data.labels import check_classes
 from dckd_ext.data.volumes import constant_note, count_not_finite, read_voxels, warn_of
 from dckd_ext.utils.errors import listed, named_errors
+from dckd_ext.utils.labels import UNLABELLED
 
 __all__ = ["CheckVolumed", "check_foreground"]
 
@@ -27,7 +28,7 @@ class CheckVolumed(MapTransform):
     Args:
         image_key: key of the image.
         label_key: key of the label, or None.
-        num_classes: labels must be whole numbers in ``[0, num_classes)``.
+        num_classes: labels must be whole numbers in ``[0, num_classes)``, or `UNLABELLED` all over.
         in_channels: number of channels that the network takes.
 
     Raises:
@@ -74,6 +75,8 @@ class CheckVolumed(MapTransform):
                 f"label {_name(label)}: has shape {tuple(label.shape[1:])}, "
                 f"expected that of image {_name(image)}: {tuple(image.shape[1:])}"
             )
+        if (label == UNLABELLED).all():
+            return
         with named_errors("label", _name(label)):
             check_classes(_array(label), self.num_classes)
 
@@ -90,6 +93,7 @@ def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> 
     Raises:
         ValueError: when no mask has a foreground voxel; names the first of them.
     """
+<<<<<<< HEAD
     for case in cases:
         with named_errors(key, case[key]):
             if (read_voxels(case[key]) > 0).any():
@@ -98,6 +102,13 @@ def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> 
         f"none of the {len(cases)} masks has a voxel above 0, so there is nothing to learn: "
         f"{listed([str(case[key]) for case in cases])}"
     )
+=======
+    masks = [str(case[key]) for case in cases if case[key]]  # a volume without a label has none
+    if masks and not any((read_voxels(mask) > 0).any() for mask in masks):
+        raise ValueError(
+            f"none of the {len(masks)} masks has a voxel above 0, so there is nothing to learn: {listed(masks)}"
+        )
+>>>>>>> 06d134c (wip2)
 
 
 def _array(volume: torch.Tensor) -> np.ndarray:

@@ -11,6 +11,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from scipy.ndimage import uniform_filter
 
+from dckd_ext.utils.labels import UNLABELLED
+
 __all__ = ["CropClassesd"]
 
 
@@ -25,7 +27,8 @@ class CropClassesd(MapTransform):
 
     Args:
         image_key: image, ``1HWD``, any scale.
-        label_key: label, ``1HWD``; everything above 0 is lesion.
+        label_key: label, ``1HWD``; everything above 0 is lesion. Where it is `UNLABELLED`, the classes of the
+            teacher's stored answer (``teacher_logits``) stand for it, if there is one.
         output: key of the map, uint8, ``1HWD``.
         size: edge of the local mean, voxels.
 
@@ -50,6 +53,9 @@ class CropClassesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return ``data`` with the map."""
         image, label = (np.asarray(data[key])[0] for key in (self.image_key, self.label_key))
+        if (label == UNLABELLED).all():
+            teacher = data.get("teacher_logits")
+            label = np.zeros_like(label) if teacher is None else np.asarray(teacher).argmax(0)
         local = uniform_filter(image.astype(np.float32), self.size, mode="nearest")
         lesion = label > 0
         low, high = np.percentile(local[lesion], [10, 90]) if lesion.any() else np.percentile(local, [10, 40])

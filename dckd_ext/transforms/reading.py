@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
@@ -15,6 +16,7 @@ from dckd_ext.data.grids import Grid, three_positive
 from dckd_ext.data.labels import read_label
 from dckd_ext.data.volumes import Volume, is_volume, read_volume, warn_of
 from dckd_ext.utils.errors import named_errors
+from dckd_ext.utils.labels import UNLABELLED
 
 __all__ = ["HEADER", "PLACE", "STORED_ORDER", "ReadVolumed", "VolumeReader", "grid_of"]
 
@@ -36,6 +38,9 @@ class ReadVolumed(LoadImaged):
     array: axis 0 is lateral, 1 depth, 2 the sweep. So with ``placeholder_spacing`` every NRRD file gets the
     affine ``diag(spacing)`` in stored order, never flipped or permuted: of this spacing if its header states
     none or ones, else of the header's (our decision). One warning a process says so.
+
+    A key that holds None, the label of a volume without one, becomes a volume of `UNLABELLED` on the grid of
+    the image.
 
     Args:
         keys: keys of the files to read; the image before its label.
@@ -71,6 +76,9 @@ class ReadVolumed(LoadImaged):
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Load every key of ``data`` that holds a path."""
         for key in self.key_iterator(dict(data)):
+            if data[key] is None:
+                data = {**data, key: _unlabelled(data[self.image_key])}
+                continue
             with named_errors(str(key), data[key]):
                 data = {**data, **self._load_one(key, data)}
         return dict(data)
@@ -83,6 +91,15 @@ class ReadVolumed(LoadImaged):
             return super().__call__({key: data[key]}, reader)
         finally:
             self.keys = keys
+
+
+def _unlabelled(image: MetaTensor) -> MetaTensor:
+<<<<<<< HEAD
+    return MetaTensor(torch.full(image.shape, UNLABELLED, dtype=torch.uint8), meta=dict(image.meta))
+=======
+    voxels = torch.full(image.shape, UNLABELLED, dtype=torch.uint8)
+    return MetaTensor(voxels, meta=dict(image.meta))
+>>>>>>> 06d134c (wip2)
 
 
 class VolumeReader(ImageReader):

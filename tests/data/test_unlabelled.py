@@ -31,10 +31,10 @@ def test_finds_volumes_at_any_depth_in_both_formats(tmp_path):
     write(tmp_path / "rome" / "c.nrrd", volume(2))
     (tmp_path / "notes.txt").write_text("no volume")
     (tmp_path / ".hidden.nii").write_text("no volume")
-    found = unlabelled_cases(tmp_path)
+    found = unlabelled_cases(tmp_path, section="validation") + unlabelled_cases(tmp_path)
     assert [case["case"] for case in found] == ["unlabelled_a", "unlabelled_b", "unlabelled_c"]
     assert [case["case_id"] for case in found] == [FIRST_ID, FIRST_ID + 1, FIRST_ID + 2]
-    assert all("label" not in case for case in found)
+    assert all(case["label"] is None for case in found)
 
 
 def test_copies_of_labelled_cases_are_found_by_content_and_named(tmp_path, caplog):
@@ -54,7 +54,7 @@ def test_copies_of_labelled_cases_are_found_by_content_and_named(tmp_path, caplo
 def test_what_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
     write(tmp_path / "a.nii", volume(0))
     (tmp_path / "b.nii").write_bytes(b"broken")
-    assert len(unlabelled_cases(tmp_path)) == 1
+    assert [case["case"] for case in unlabelled_cases(tmp_path, section="validation")] == ["unlabelled_a"]
     assert "1 volumes cannot be read, left out" in caplog.text
     assert str(tmp_path / "b.nii") in caplog.text
 
@@ -66,3 +66,16 @@ def test_nothing_to_list_is_an_error(tmp_path):
     (tmp_path / "b.nii").write_bytes(b"broken")
     with pytest.raises(ValueError, match="none of the 1 volumes is left"):
         unlabelled_cases(tmp_path)
+
+
+def test_without_labels_every_fifth_volume_is_kept_for_the_validation(tmp_path):
+    for number in range(11):
+        write(tmp_path / f"{number:02}.nii", volume(number))
+    kept = [case["case"] for case in unlabelled_cases(tmp_path, None, "validation")]
+    rest = [case["case"] for case in unlabelled_cases(tmp_path, None, "training")]
+    assert kept == ["unlabelled_00", "unlabelled_05", "unlabelled_10"]
+    assert len(rest) == 8
+    assert not {*kept} & {*rest}
+    data = make_msd(tmp_path / "data", 2)
+    assert unlabelled_cases(tmp_path, str(data), "validation") == []
+    assert len(unlabelled_cases(tmp_path, str(data), "training")) >= 11

@@ -6,7 +6,6 @@ from monai.losses import DiceCELoss
 from torch import nn
 
 from dckd_ext.losses import (
-    UNLABELLED,
     DecoupledContrastiveLoss,
     DistillationLoss,
     LogitsDistillationLoss,
@@ -14,6 +13,7 @@ from dckd_ext.losses import (
     Term,
 )
 from dckd_ext.losses.unlabelled import confident_classes
+from dckd_ext.utils.labels import UNLABELLED
 from tests.losses.batch_examples import cubes, output_for, sampler
 
 SEGMENTATION = DiceCELoss(to_onehot_y=True, softmax=True)

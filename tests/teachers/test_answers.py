@@ -9,7 +9,7 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import nn
 
 from dckd_ext.networks import Teacher
-from dckd_ext.teachers import AnswerStore, HeldOutTeachers
+from dckd_ext.teachers import AnswerStore, HeldOutTeachers, answering, taught_cases
 from dckd_ext.teachers.coding import decode, encode
 
 
@@ -37,7 +37,7 @@ def prepare(case):
 
 
 def store(folder, network, **options) -> AnswerStore:
-    return AnswerStore(folder, lambda case: network, SimpleInferer(), **options)
+    return AnswerStore(folder, answering(network, "all", None, ""), SimpleInferer(), **options)
 
 
 @pytest.mark.parametrize("scale", [1.0, 5.0, 30.0])
@@ -56,7 +56,7 @@ def test_codes_keep_probabilities(scale):
 def test_answers_are_those_of_the_live_teacher_and_asked_once(tmp_path):
     network = Teacher(Counting())
     answers = store(tmp_path, network, tap="body")
-    assert answers.write(CASES, prepare) == []
+    assert answers.write(CASES, prepare) == {}
     for case in CASES:
         image = prepare(case)["image"]
         found, live = answers.read(case["case"], image), answers.ask(case["case"], image)
@@ -104,7 +104,9 @@ def test_a_missing_answer_is_named(tmp_path):
 
 def test_volumes_in_which_the_teacher_finds_nothing_are_named(tmp_path):
     network = Counting(background=100.0)
-    assert store(tmp_path, Teacher(network)).write(CASES, prepare) == ["c0", "c1", "c2"]
+    assert store(tmp_path, Teacher(network)).write(CASES, prepare) == {
+        case["case"]: "the teacher finds nothing in it" for case in CASES
+    }
 
 
 def test_a_tap_of_another_size_is_refused_before_anything_is_kept(tmp_path):
@@ -118,7 +120,7 @@ def test_a_tap_of_another_size_is_refused_before_anything_is_kept(tmp_path):
 def test_windows_slide_over_logits_and_features(tmp_path):
     network = Counting()
     inferer = SlidingWindowInferer(roi_size=(4, 4, 4), overlap=0.5, mode="gaussian")
-    answers = AnswerStore(tmp_path, lambda case: Teacher(network), inferer, tap="body")
+    answers = AnswerStore(tmp_path, answering(Teacher(network), "all", None, ""), inferer, tap="body")
     answer = answers.ask("c0", prepare(CASES[0])["image"])
     expected = inferer(prepare(CASES[0])["image"][None], network)[0]
     torch.testing.assert_close(answer.logits, expected.detach())
@@ -151,3 +153,38 @@ def test_a_fold_without_a_teacher_is_named(split):
         chosen("a")
     with pytest.raises(ValueError, match=r"names the folds \[7\], .* has 0 to 2"):
         HeldOutTeachers({7: Teacher(Counting())}, split)
+
+
+def test_cases_that_cannot_be_taught_are_named_and_left_out(tmp_path, caplog):
+    def broken(case):
+        if case["case"] == "c1":
+            raise ValueError("cannot read c1.nii")
+        return prepare(case)
+
+    caplog.set_level("INFO")
+    answers = store(tmp_path, Teacher(Counting()))
+    left = taught_cases([], CASES, answers, broken)
+    assert [case["case"] for case in left] == ["c0", "c2"]
+    assert "1 volumes without labels left out: c1 (cannot read c1.nii)" in caplog.text
+    assert "2 of 3 volumes without labels teach" in caplog.text
+    with pytest.raises(ValueError, match=r"cannot read c1\.nii"):
+        taught_cases(CASES, [], answers, broken)
+    empty = store(tmp_path / "empty", Teacher(Counting(background=100.0)))
+    with pytest.raises(ValueError, match="no case is left to learn from, of 3 volumes without labels"):
+        taught_cases([], CASES, empty, prepare)
+
+
+def test_without_a_store_all_cases_teach_and_nobody_is_asked():
+    assert taught_cases(CASES[:1], CASES[1:], None, prepare) == CASES
+
+
+def test_held_out_teaching_needs_a_teacher_for_every_fold(tmp_path, split):
+    teacher = Teacher(Counting())
+    with pytest.raises(ValueError, match="needs teacher_weights by the fold"):
+        answering(teacher, "held_out", "model.pt", split)
+    with pytest.raises(ValueError, match="teach must be one of all, held_out, found 'some'"):
+        answering(teacher, "some", None, split)
+    chosen = answering(teacher, "held_out", {"1": "fold1.pt"}, split)
+    answers = AnswerStore(tmp_path / "answers", chosen, SimpleInferer())
+    with pytest.raises(ValueError, match="no teacher's weights for fold 0"):
+        taught_cases([{"case": "a", "image": 0}], [], answers, prepare)

@@ -1,0 +1,103 @@
+"""One teacher or several, read from their bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from dckd_ext.bundle import teacher_network
+from dckd_ext.bundle.config import StrPath
+from dckd_ext.networks import Teacher
+from dckd_ext.teachers.ensemble import Ensemble
+from dckd_ext.teachers.folds import HeldOutTeachers
+
+__all__ = ["answering", "read_teachers"]
+
+TEACH = ("all", "held_out")
+
+
+def read_teachers(
+    bundles: StrPath | Sequence[StrPath],
+    weights: StrPath | Sequence[StrPath] | Mapping[int, StrPath] | None = None,
+    label_map: Mapping[int, int] | None = None,
+    mirrored_axes: Sequence[int] = (),
+) -> Teacher | Ensemble:
+    """Read the teachers of a distillation.
+
+    Args:
+        bundles: folder of the teacher's bundle, or of several.
+        weights: of one bundle a file, several, or one for each fold, ``{fold: file}``, whose teacher held
+            that fold out. None: each bundle's ``models/model.pt``.
+        label_map: see `Teacher`.
+        mirrored_axes: see `Ensemble`.
+
+    Returns:
+        The teacher, or the ensemble where there are several or axes to mirror; its members are in the order
+        of bundles or weights.
+
+    Raises:
+        FileNotFoundError: if a folder or file is missing.
+        ValueError: if weights are not those of the network, or are given for several bundles.
+    """
+    folders = [bundles] if isinstance(bundles, str) or not isinstance(bundles, Sequence) else list(bundles)
+    files: list[Any] = _files(weights)
+    if len(folders) > 1 and weights is not None:
+        raise ValueError(
+            f"teacher_weights goes with one teacher_bundle, found {len(folders)}. "
+            "Several bundles teach with their own models/model.pt"
+        )
+    pairs = (
+        [(folder, None) for folder in folders] if weights is None else [(folders[0], file) for file in files]
+    )
+    members = [teacher_network(folder, file, label_map) for folder, file in pairs]
+    return Ensemble(members, mirrored_axes) if len(members) > 1 or mirrored_axes else members[0]
+
+
+def answering(
+    teacher: Teacher | Ensemble,
+    teach: str,
+    weights: Any,
+    split_file: StrPath,
+    mirrored_axes: Sequence[int] = (),
+) -> Any:
+    """Say which teacher answers a case, by the case's name.
+
+    Args:
+        teacher: of `read_teachers`.
+        teach: "all": this one, whatever the case; "held_out": see `HeldOutTeachers`.
+        weights: those that the teacher was read with; ``{fold: file}`` for "held_out".
+        split_file: see `HeldOutTeachers`.
+        mirrored_axes: see `Ensemble`.
+
+    Raises:
+        ValueError: for another ``teach``, and for "held_out" without weights by fold.
+    """
+    if teach not in TEACH:
+        raise ValueError(f"teach must be one of {', '.join(TEACH)}, found {teach!r}")
+    if teach == "all":
+        return _Always(teacher)
+    if not isinstance(weights, Mapping):
+        raise ValueError(
+            "teach: held_out needs teacher_weights by the fold that each teacher held out, as "
+            f"{{0: fold0.pt, 1: fold1.pt}}, found {weights!r}"
+        )
+    members = teacher.members if isinstance(teacher, Ensemble) else [teacher]
+    return HeldOutTeachers(dict(zip(map(int, weights), members, strict=True)), split_file, mirrored_axes)
+
+
+class _Always:
+    def __init__(self, teacher: nn.Module) -> None:
+        self.teacher = teacher
+
+    def __call__(self, case: str) -> nn.Module:
+        return self.teacher
+
+    def check(self, cases: Sequence[str]) -> None: ...
+
+
+def _files(weights: Any) -> list[Any]:
+    if isinstance(weights, Mapping):
+        return list(weights.values())
+    return list(weights) if isinstance(weights, Sequence) and not isinstance(weights, str) else [weights]
