@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dckd_ext.bundle.config import StrPath, bundle_root, metadata_file
@@ -46,7 +46,9 @@ def in_channels(bundle: StrPath) -> int:
 
 
 def check_compatible(
-    teacher_bundle: StrPath, student_bundle: StrPath, label_map: Mapping[int, int] | None = None
+    teacher_bundle: StrPath | Sequence[StrPath],
+    student_bundle: StrPath,
+    label_map: Mapping[int, int] | None = None,
 ) -> None:
     """Check that a teacher can teach a student: equal input channels, the same classes in the same order.
 
@@ -54,13 +56,17 @@ def check_compatible(
     a class that both name (in any case) must go to its namesake; other names are taken as meant.
 
     Args:
-        teacher_bundle: folder of the teacher's bundle.
+        teacher_bundle: folder of the teacher's bundle, or of several.
         student_bundle: folder of the student's bundle.
         label_map: student class of every teacher class.
 
     Raises:
         ValueError: if they do not fit; where only the order differs, the message holds the label map to pass.
     """
+    if not isinstance(teacher_bundle, str) and isinstance(teacher_bundle, Sequence):
+        for bundle in teacher_bundle:
+            check_compatible(bundle, student_bundle, label_map)
+        return
     channels = in_channels(teacher_bundle), in_channels(student_bundle)
     if channels[0] != channels[1]:
         raise ValueError(f"The teacher takes images of {channels[0]} channels, the student of {channels[1]}")

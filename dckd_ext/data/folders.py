@@ -23,8 +23,9 @@ def case_list(
     """List the cases of one section of a folder.
 
     Args:
-        dataset_dir: None: there are no labelled cases; else a folder in the layout of the Medical Segmentation Decathlon (``dataset.json``, listed by
+        dataset_dir: a folder in the layout of the Medical Segmentation Decathlon (``dataset.json``, listed by
             `msd_datalist`) or of the open ABUS set (``Train``, ``Validation``, ``Test``: `tdsc_datalist`).
+            None: there are no labelled cases.
         section: "training", "validation", "test" or "all"; in the first layout a fold's number too.
         split_file: path of the split file. The open ABUS set comes split: this, ``fold``, ``held_out`` and
             ``seed`` do not apply to it.

@@ -48,8 +48,8 @@ class WeightsWriter:
     """Write the bundle's weights, at the end of the training or whenever the validation improves.
 
     An existing file is never lost: it is moved to ``previous/`` beside it first. A record of the training
-    (steps, seconds, threads, hardware) is written to ``record``; the seconds are those of all its runs, as
-    `ResumeCheckpoint` counts them.
+    (steps, seconds, last validation, threads, hardware) is written to ``record``; the seconds are those of
+    all its runs, as `ResumeCheckpoint` counts them.
 
     Args:
         network: the network whose weights are written (its average, usually).
@@ -116,6 +116,11 @@ class WeightsWriter:
         self.previous_kept = True
         _logger.warning("%s existed: the old weights are kept as %s", self.path, kept)
 
+    def _validation(self) -> dict[str, float]:
+        """Return the last metrics of the evaluator by name."""
+        metrics = {} if self.evaluator is None else self.evaluator.state.metrics
+        return {name: round(float(value), 5) for name, value in metrics.items()}
+
     def _write_record(self, engine: Workflow) -> None:
         if self.record is None:
             return
@@ -124,6 +129,7 @@ class WeightsWriter:
             "epochs": engine.state.epoch,
             "steps": engine.state.iteration,
             "seconds": None if started is None else round(time.monotonic() - started, 1),
+            "validation": self._validation(),
             "select": self.select,
             "weights": self.path.name,
             "device": str(engine.state.device),

@@ -106,7 +106,8 @@ def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> 
     masks = [str(case[key]) for case in cases if case[key]]  # a volume without a label has none
     if masks and not any((read_voxels(mask) > 0).any() for mask in masks):
         raise ValueError(
-            f"none of the {len(masks)} masks has a voxel above 0, so there is nothing to learn: {listed(masks)}"
+            f"none of the {len(masks)} masks has a voxel above 0, so there is nothing to learn: "
+            f"{listed(masks)}"
         )
 >>>>>>> 06d134c (wip2)
 
