@@ -120,10 +120,8 @@ def _train_on_pool(workflow: ConfigWorkflow, pool: str) -> None:
     """Let the training take patches and the teacher's answers from a pool."""
     parser = workflow.parser
     parser["train#dataset"] = {"_target_": "dckd_ext.study.PatchPool", "folder": pool}
+    parser["train#dataloader"] |= {"sampler": None, "shuffle": True}
     parser.update({"check_teacher": None, "check_cases": None})  # both were done when the pool was drawn
-    if isinstance(parser["train#trainer#prepare_batch"], dict):  # arms without a teacher take none of it
-        for name in ("teacher_logits", "teacher_features"):
-            parser[f"train#trainer#prepare_batch#extra_keys#{name}"] = name
 
 
 def _scores(job: Job) -> Path:

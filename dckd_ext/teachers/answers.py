@@ -82,12 +82,6 @@ class AnswerStore:
         self.device = torch.device(device)
         self._digests: dict[int, str] = {}
 
-    @property
-    def keys(self) -> dict[str, str]:
-        """What `dckd_ext.transforms.TeacherAnswersd` adds to a sample, and an inferer takes, by name."""
-        names = ["teacher_logits", *(["teacher_features"] if self.tap else [])]
-        return {name: name for name in names}
-
     def check(self, cases: Sequence[str]) -> None:
         """Raise a ValueError if a case, by its name, has no teacher that may answer it."""
         self.teacher_of.check(cases)

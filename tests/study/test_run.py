@@ -40,12 +40,8 @@ def test_what_was_done_when_the_pool_was_drawn_is_left_out_by_name(family: str, 
 def test_the_teachers_answers_go_to_arms_that_have_a_teacher():
     _, distilled = on_a_pool("hippocampus")
     _, plain = on_a_pool("hippocampus", "plain.yaml")
-    names = {
-        "case_ids": "case_id",
-        "teacher_logits": "teacher_logits",
-        "teacher_features": "teacher_features",
-    }
-    assert distilled["train"]["trainer"]["prepare_batch"]["extra_keys"] == names
+    taught = {"_target_": "dckd_ext.engines.PrepareTaughtBatch"}
+    assert distilled["train"]["trainer"]["prepare_batch"] == taught
     assert plain["train"]["trainer"]["prepare_batch"] == "$monai.engines.default_prepare_batch"
 
 
