@@ -93,23 +93,16 @@ def check_foreground(cases: Sequence[Mapping[str, Any]], key: str = "label") -> 
     Raises:
         ValueError: when no mask has a foreground voxel; names the first of them.
     """
-<<<<<<< HEAD
-    for case in cases:
+    labelled = [case for case in cases if case[key]]  # a volume without a label has no mask
+    for case in labelled:
         with named_errors(key, case[key]):
             if (read_voxels(case[key]) > 0).any():
                 return
-    raise ValueError(
-        f"none of the {len(cases)} masks has a voxel above 0, so there is nothing to learn: "
-        f"{listed([str(case[key]) for case in cases])}"
-    )
-=======
-    masks = [str(case[key]) for case in cases if case[key]]  # a volume without a label has none
-    if masks and not any((read_voxels(mask) > 0).any() for mask in masks):
+    if labelled:
         raise ValueError(
-            f"none of the {len(masks)} masks has a voxel above 0, so there is nothing to learn: "
-            f"{listed(masks)}"
+            f"none of the {len(labelled)} masks has a voxel above 0, so there is nothing to learn: "
+            f"{listed([str(case[key]) for case in labelled])}"
         )
->>>>>>> 06d134c (wip2)
 
 
 def _array(volume: torch.Tensor) -> np.ndarray:

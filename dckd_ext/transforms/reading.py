@@ -94,12 +94,7 @@ class ReadVolumed(LoadImaged):
 
 
 def _unlabelled(image: MetaTensor) -> MetaTensor:
-<<<<<<< HEAD
     return MetaTensor(torch.full(image.shape, UNLABELLED, dtype=torch.uint8), meta=dict(image.meta))
-=======
-    voxels = torch.full(image.shape, UNLABELLED, dtype=torch.uint8)
-    return MetaTensor(voxels, meta=dict(image.meta))
->>>>>>> 06d134c (wip2)
 
 
 class VolumeReader(ImageReader):
