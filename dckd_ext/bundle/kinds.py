@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 __all__ = [
+    "AXES",
     "BELOW_ONE",
+    "BETWEEN",
     "CLASS_MAP",
     "COUNT",
     "DEVICE",
@@ -20,6 +22,8 @@ __all__ = [
     "INDEX",
     "MILLIMETRES",
     "PATH",
+    "PATHS",
+    "PATHS_BY_FOLD",
     "POSITIVE",
     "RATIOS",
     "SECTION",
@@ -96,6 +100,23 @@ def _is_device(value: Any) -> bool:
 
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), _true_or_false)
 PATH = Kind("a path without '#', which MONAI turns into '::'", _is_path, as_typed=True)
+PATHS = Kind(
+    "a path, or a list of them",
+    lambda value: (
+        PATH.fits(value) or (isinstance(value, list | tuple) and bool(value) and all(map(PATH.fits, value)))
+    ),
+    as_typed=True,
+)
+PATHS_BY_FOLD = Kind(
+    "a path, a list of them, or one for each fold, such as {0: fold0.pt}",
+    lambda value: PATHS.fits(list(value.values()) if isinstance(value, Mapping) else value),
+    as_typed=True,
+)
+BETWEEN = Kind("a number above 0 and below 1", lambda value: _number(value) and 0 < value < 1)
+AXES = Kind(
+    "a list of axes among 0, 1 and 2, such as [0]",
+    lambda value: isinstance(value, list | tuple) and set(value) <= {0, 1, 2},
+)
 COUNT = Kind("a whole number above 0", _whole(1))
 INDEX = Kind("a whole number from 0 on", _whole(0))
 POSITIVE = Kind("a number above 0", _positive)

@@ -48,7 +48,7 @@ TRAINING = [
 DISTILLING = [
     ("min_teacher_dice", 2, "expected a number from 0 to 1"),
     ("label_map", "0:1", "expected a student class for each teacher class"),
-    ("teacher_weights", 7, "expected a path"),
+    ("teacher_weights", 7, "expected a path, a list of them, or one for each fold"),
     ("teacher_bundle", 8, "expected a path"),
 ]
 INFERENCE = [
