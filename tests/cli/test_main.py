@@ -219,7 +219,7 @@ def test_documented_command_lines_are_read(line: str):
 
 
 def test_commands_of_the_documentation_are_found():
-    assert {line.split()[0] for line in documented()} == {*COMMANDS} - {"taps"}
+    assert {line.split()[0] for line in documented()} == {*COMMANDS}
 
 
 @pytest.mark.parametrize(

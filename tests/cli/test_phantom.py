@@ -31,7 +31,7 @@ def test_phantom(monkeypatch, tmp_path, capsys):
         (("--shape", "64,64,big"), "--shape: .*'big'"),
         (("--spacing", "0.3"), "spacing: expected three"),
         (("--lesion_ml", "2"), "lesion_ml: expected a range"),
-        (("--lesions", "one"), "--lesions: unable to convert"),
+        (("--lesions", "one"), "--lesions: found 'one', expected a whole number"),
         (("--count", "0"), "count"),
         (("--count", "many"), "count"),
         (("--layout", "dicom"), "layout: expected one of tdsc, msd"),
