@@ -14,7 +14,14 @@ from dckd_ext.data.grids import Grid, extent_problem, voxel_edges
 from dckd_ext.data.labels import check_classes, label_on, label_spacing, whole_numbers
 from dckd_ext.data.msd import Case, msd_cases
 from dckd_ext.data.tdsc import ABUS_MAX_EXTENT, LesionBox, find_files, read_boxes, read_kinds, tdsc_sections
-from dckd_ext.data.volumes import Volume, channels_first, constant_note, count_not_finite, read_volume
+from dckd_ext.data.volumes import (
+    Volume,
+    channels_first,
+    constant_note,
+    count_not_finite,
+    is_volume,
+    read_volume,
+)
 from dckd_ext.metrics.scores import bounding_box
 
 __all__ = ["CaseSurvey", "Listing", "Problem", "list_folder", "survey_case"]
@@ -73,11 +80,11 @@ def list_folder(dataset_dir: str) -> Listing:
 def _list_msd(folder: Path) -> Listing:
     cases = list(msd_cases(folder).values())
     listed = {Path(case[key]).resolve() for case in cases for key in ("image", "label")}
-    there = chain(folder.glob("imagesTr/[!.]*.*"), folder.glob("labelsTr/[!.]*.*"))
+    there = chain(folder.glob("imagesTr/*"), folder.glob("labelsTr/*"))
     problems = [
         Problem(str(path), "dataset.json does not list it under training")
         for path in sorted(there)
-        if path.resolve() not in listed
+        if is_volume(path) and path.resolve() not in listed  # data files of detached headers are none
     ]
     if not cases:
         problems.append(Problem(str(folder / "dataset.json"), "it lists no cases under training"))

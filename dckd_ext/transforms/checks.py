@@ -59,7 +59,7 @@ class CheckVolumed(MapTransform):
         if image.ndim != 4 or image.shape[0] != self.in_channels:
             raise ValueError(
                 f"image {_name(image)}: expected a 3D volume with {self.in_channels} channel(s), "
-                f"found shape {tuple(image.shape)} (channels first)"
+                f"found the shape {(*image.shape[1:], *image.shape[:1])}"
             )
         voxels = _array(image)
         if bad := count_not_finite(voxels):

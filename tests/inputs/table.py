@@ -237,7 +237,9 @@ VOXELS = [
     Input("4d_of_one_channel", File(change=lambda v: v[..., None])),
     Input("5d_of_one_channel", File(change=lambda v: v[..., None, None])),
     Input(
-        "two_channels", File(change=lambda v: np.stack([v] * 2, axis=-1)), refused="with 1 channel(s), found"
+        "two_channels",
+        File(change=lambda v: np.stack([v] * 2, axis=-1)),
+        refused="expected a 3D volume with 1 channel(s), found the shape (32, 48, 32, 2)",
     ),
     Input(
         "a_vector_a_voxel",

@@ -120,6 +120,11 @@ def test_the_scene_tells_every_orientation_apart():
     assert max(dice(classes, other) for other in wrong) < 0.6
 
 
+def test_check_lists_no_file_that_is_no_volume(found: dict[str, Found]):
+    """Nor the data files of detached headers: such problems are of no case."""
+    assert "" not in found["check"].refused
+
+
 def test_every_path_finds_something_to_refuse_and_to_warn_of():
     for path in PATHS:
         kinds = [one.outcome(path)[0] for one in INPUTS]

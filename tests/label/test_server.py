@@ -151,9 +151,9 @@ def test_wrong_names(server: Server):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("flat", "expected a 3D volume with 1 channel(s), found shape (1, 30, 30)"),
-        ("channels", "expected a 3D volume with 1 channel(s), found shape (4, 30, 30, 20)"),
-        ("text", "cannot read"),
+        ("flat", "expected a 3D volume, found the shape (30, 30)"),
+        ("channels", "expected a 3D volume with 1 channel(s), found the shape (30, 30, 20, 4)"),
+        ("text", "cannot be read"),
         ("empty", "the file is empty"),
         ("nan", "1 voxels are NaN or infinite"),
     ],
