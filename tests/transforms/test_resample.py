@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai.data import CacheDataset, MetaTensor
 from monai.transforms import Compose, Flipd, GaussianSmooth, Invertd, Resize
@@ -144,6 +144,7 @@ def test_a_ramp_keeps_its_physical_values():
 @given(before=sizes, spacing=st.tuples(*[st.floats(0.05, 2.0)] * 3), target=st.floats(0.1, 1.5))
 @settings(max_examples=60, deadline=None)
 def test_there_and_back(before: tuple[int, ...], spacing: tuple[float, ...], target: float):
+    assume(max(n * s for n, s in zip(before, spacing, strict=True)) > 1.51 * target)  # one voxel is refused
     volume = _volume(1, *before, spacing=spacing, dtype=torch.int16)
     transform = ResampleVolumed(["image", "label"], target, mode=("linear", "nearest"))
     there = transform({"image": volume, "label": volume})
