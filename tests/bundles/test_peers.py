@@ -22,6 +22,7 @@ PEERS = {
     "cirkd": ({"_target_": "CIRKDLoss"}, {}),
     "cwd": ({"_target_": "CWDLoss", **CHANNELS}, {}),
     "cwd of logits": ({"_target_": "CWDLoss"}, {"inputs": ON_LOGITS}),
+    "dist": ({"_target_": "DISTLoss"}, {}),
     "dkd": ({"_target_": "DKDLoss"}, {}),
     "fitnet": ({"_target_": "FitNetLoss", **CHANNELS}, {}),
     "ifvd": ({"_target_": "IFVDLoss", **CLASSES}, {}),
@@ -32,7 +33,8 @@ PEERS = {
 
 
 def term(loss: dict, settings: dict) -> dict:
-    home = "dckd_ext.losses" if "mode" in loss else "dckd_ext.losses.peers"
+    own = loss["_target_"] in ("CWDLoss", "DecoupledContrastiveLoss")
+    home = "dckd_ext.losses" if own else "dckd_ext.losses.peers"
     loss = {**loss, "_target_": f"{home}.{loss['_target_']}"}
     return {"_target_": "dckd_ext.losses.Term", "ramp": [0.0, 0.5], "loss": loss, **settings}
 
