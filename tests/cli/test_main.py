@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_help_of_a_command_describes_every_argument(
     monkeypatch.setattr(sys, "argv", ["dckd", name, "--help"])
     main()
     shown = capsys.readouterr().out
-    described = dict(re.findall(r"^        ([a-z_]+): ([\w ]+)", function(name).__doc__, re.MULTILINE))
+    described = dict(re.findall(r"^    ([a-z_]+): ([\w ]+)", getdoc(function(name)), re.MULTILINE))
     assert described.keys() == function(name).__annotations__.keys() - {"return"}
     for argument, text in described.items():
         written = "KEYWORD" if argument == "overrides" else rf"--{argument}|{argument.upper()}"
