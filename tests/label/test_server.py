@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -224,6 +226,14 @@ def test_a_volume_called_like_something_else(server: Server, tmp_path: Path):
         server.client.ask("DELETE", "/datastore/image", id="app")
 
 
+def settled(look: Callable[[], set[str]], expected: set[str], seconds: float = 20.0) -> set[str]:
+    """Look until it is as expected, or the time is over: a request's files are removed after its answer."""
+    end = time.monotonic() + seconds
+    while (seen := look()) != expected and time.monotonic() < end:
+        time.sleep(0.05)
+    return seen
+
+
 def test_uploads_are_removed(server: Server, tmp_path: Path):
     """Those of failures too, and those of a session with it."""
 
@@ -241,9 +251,10 @@ def test_uploads_are_removed(server: Server, tmp_path: Path):
     assert client.send("POST", f"/infer/{UNET}", upload=("file", volume), output="image")[0] == 200
     assert client.send("POST", f"/infer/{UNET}", upload=("file", volume), output="json")[0] == 200
     session = client.ask("PUT", "/session/", upload=("files", volume))["session_id"]
-    assert kept() - before == {f"sessions/{session}/small.nii.gz", f"sessions/{session}/meta.info"}
+    of_session = {f"sessions/{session}/small.nii.gz", f"sessions/{session}/meta.info"}
+    assert settled(lambda: kept() - before, of_session) == of_session
     client.ask("DELETE", f"/session/{session}")
-    assert kept() == before
+    assert settled(kept, before) == before
 
 
 def test_nothing_to_train_on(server: Server):
