@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from dckd_ext.cli.values import Integer
 
@@ -17,6 +18,7 @@ def predict(
     threads: Integer = 0,
     overlap: float | None = None,
     max_voxels: Integer | None = None,
+    existing: Literal["refuse", "skip", "replace"] = "refuse",
 ) -> None:
     """Segment volumes; a case that fails does not stop the others.
 
@@ -27,18 +29,21 @@ def predict(
         threads: of the network; 0 is one a core.
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
         max_voxels: the most that a volume is resampled to; by default the bundle's, or what the memory holds.
+        existing: where a mask is there already: refuse to begin, skip the volume, or replace the mask.
 
     Raises:
         FileNotFoundError: when an input or the network is missing.
-        ValueError: when there is nothing to segment, or the network is unfit.
+        ValueError: when there is nothing to segment, masks are there already, or the network is unfit.
         OSError: when the folder cannot be written to, or another process has it.
         SystemExit: with code 1 when cases failed.
     """
     from dckd_ext.export import predict as exported
 
+    path = Path(model)
+    if not path.exists():
+        raise FileNotFoundError(f"{model}: there is no such bundle or network")
     if not inputs:
         raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")
-    path = Path(model)
     file = path / "models" / "model.onnx" if path.is_dir() else path
-    if exported.predict(inputs, out, file, threads, overlap, max_voxels):
+    if exported.predict(inputs, out, file, threads, overlap, max_voxels, existing):
         sys.exit(1)

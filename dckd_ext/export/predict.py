@@ -50,6 +50,7 @@ from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
 
 __all__ = [
+    "EXISTING",
     "FORMAT",
     "KEY",
     "load_model",
@@ -65,6 +66,8 @@ KEY = "dckd"
 """Of the settings (JSON) among the metadata of the ONNX file."""
 FORMAT = 1
 """Of the settings. It implies windows blended by a Gaussian of 1/8 of their edges, and repeated edges."""
+EXISTING = ("refuse", "skip", "replace")
+"""What can be done where a mask is there already."""
 
 Array = np.ndarray
 Undo = Callable[[Array], Array]
@@ -84,11 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one a core")
     parser.add_argument("--overlap", type=float, metavar="X", help="of windows; default: the bundle's")
     parser.add_argument("--max_voxels", type=int, metavar="N", help="that a volume is resampled to, at most")
+    parser.add_argument("--existing", choices=EXISTING, default="refuse", help="masks that are there already")
     options = parser.parse_args(arguments)
     try:
         failed = predict(
             *(options.inputs, options.out, options.model),
-            *(options.threads, options.overlap, options.max_voxels),
+            *(options.threads, options.overlap, options.max_voxels, options.existing),
         )
     except (ValueError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
@@ -106,6 +110,7 @@ def predict(
     threads: int = 0,
     overlap: float | None = None,
     max_voxels: int | None = None,
+    existing: str = "refuse",
 ) -> dict[str, str]:
     """Segment files one after another; go on after one that fails.
 
@@ -116,13 +121,15 @@ def predict(
         threads: of the network; 0 is one a core.
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
         max_voxels: the most that a volume is resampled to; by default the bundle's, or what the memory holds.
+        existing: where a mask is there already: "refuse" to begin, "skip" the volume, or "replace" the mask.
 
     Returns:
         The error of every input that failed; they are printed too.
 
     Raises:
         FileNotFoundError: when an input or the model is missing; nothing is done then, nor for a ValueError.
-        ValueError: when there is nothing to segment, two masks would have one name, or the model is unfit.
+        ValueError: when there is nothing to segment, two masks would have one name or are there already, or the
+            model is unfit.
         OSError: before the first volume, when ``out`` cannot be written to or another process has it.
         KeyboardInterrupt: at Ctrl-C; says how many are done, and their masks are whole.
     """
@@ -138,6 +145,7 @@ def predict(
         resampling = [step for step in settings["steps"] if step["step"] in ("spacing", "resample")]
         for step in resampling:
             step["max_voxels"] = max_voxels
+    masks = _without_existing(masks, existing)
     with claimed(out):
         return _segment_all(masks, network, settings)
 
@@ -263,6 +271,21 @@ def _masks(inputs: Sequence[str | Path], out: Path) -> dict[Path, Path]:
     if overwritten:
         raise ValueError(f"{min(overwritten)} is an input and would be overwritten: choose another --out")
     return masks
+
+
+def _without_existing(masks: dict[Path, Path], existing: str) -> dict[Path, Path]:
+    """Keep what is to be made; say what is left out or replaced."""
+    if existing not in EXISTING:
+        raise ValueError(f"existing: expected {', '.join(EXISTING)}, found {existing!r}")
+    there = [target for target in masks if target.exists()]
+    if there and existing == "refuse":
+        raise ValueError(
+            f"{len(there)} of {len(masks)} masks are there already, such as {there[0]}: choose --existing skip "
+            "or --existing replace, or another --out"
+        )
+    for target in there:
+        print(f"{target}  {'skipped: it is there already' if existing == 'skip' else 'will be replaced'}")
+    return {target: path for target, path in masks.items() if existing == "replace" or target not in there}
 
 
 def _session(file: Path, threads: int) -> Any:

@@ -40,7 +40,10 @@ def test_exit_codes(bundle: Path, tmp_path: Path):
     good = dckd(bundle, tmp_path / "in", "--out", tmp_path / "out")
     assert good.returncode == 0, good.stderr
     (tmp_path / "in" / "b.nii").write_bytes(b"no")
-    partly = dckd(bundle, tmp_path / "in", "--out", tmp_path / "out")
+    again = dckd(bundle, tmp_path / "in", "--out", tmp_path / "out")
+    assert again.returncode == 1
+    assert "1 of 2 masks are there already, such as" in again.stderr
+    partly = dckd(bundle, tmp_path / "in", "--out", tmp_path / "out", "--existing", "replace")
     assert partly.returncode == 1
     assert "1 of 2 cases failed, the others are done" in partly.stderr
     absent = dckd(bundle, tmp_path / "gone.nii", "--out", tmp_path / "out")
@@ -52,6 +55,15 @@ def test_bundle_that_was_not_exported(tmp_path: Path):
     write_volume(tmp_path / "a.nii", np.ones((3, 3, 3), np.float32))
     with pytest.raises(FileNotFoundError, match=r"no network at .*model\.onnx: make it with `dckd export"):
         predict(str(tmp_path), str(tmp_path / "a.nii"), out=str(tmp_path / "out"))
+
+
+def test_no_bundle(tmp_path: Path):
+    absent = dckd("NO_SUCH_FOLDER", "--out", tmp_path / "out")
+    assert (absent.returncode, absent.stderr) == (
+        1,
+        "dckd: NO_SUCH_FOLDER: there is no such bundle or network\n",
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_volume(bundle: Path, tmp_path: Path):

@@ -356,9 +356,32 @@ def test_nothing_half_written(model: Any, tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.nibabel, "save", full)
-    assert "No space left" in next(iter(model([path], tmp_path / "out", "m").values()))
+    failed = model([path], tmp_path / "out", "m", existing="replace")
+    assert "No space left" in next(iter(failed.values()))
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
     assert (tmp_path / "out" / "a_seg.nii.gz").read_bytes() == before
+
+
+def test_masks_that_are_there_are_never_replaced_silently(
+    model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("a.nii", "b.nii"):
+        write_volume(tmp_path / "in" / name, noise(9, 9, 9))
+    old, new = (tmp_path / "out" / f"{name}_seg.nii.gz" for name in "ab")
+    old.parent.mkdir()
+    old.write_bytes(b"old")
+    with pytest.raises(ValueError, match=r"1 of 2 masks are there already, such as .*a_seg\.nii\.gz: choose"):
+        model([tmp_path / "in"], tmp_path / "out", "m")
+    assert not new.exists()
+    with pytest.raises(ValueError, match="existing: expected refuse, skip, replace, found 'keep'"):
+        model([tmp_path / "in"], tmp_path / "out", "m", existing="keep")
+    assert model([tmp_path / "in"], tmp_path / "out", "m", existing="skip") == {}
+    assert "a_seg.nii.gz  skipped: it is there already" in capsys.readouterr().out
+    assert old.read_bytes() == b"old"
+    assert new.exists()
+    assert model([tmp_path / "in"], tmp_path / "out", "m", existing="replace") == {}
+    assert capsys.readouterr().out.count("will be replaced") == 2
+    assert nib.load(old).shape == (9, 9, 9)
 
 
 def test_an_interrupt_ends_it_and_what_is_whole_stays(
