@@ -128,8 +128,8 @@ def predict(
 
     Raises:
         FileNotFoundError: when an input or the model is missing; nothing is done then, nor for a ValueError.
-        ValueError: when there is nothing to segment, two masks would have one name or are there already, or the
-            model is unfit.
+        ValueError: when there is nothing to segment, two masks would have one name or are there already, or
+            the model is unfit.
         OSError: before the first volume, when ``out`` cannot be written to or another process has it.
         KeyboardInterrupt: at Ctrl-C; says how many are done, and their masks are whole.
     """
@@ -280,8 +280,8 @@ def _without_existing(masks: dict[Path, Path], existing: str) -> dict[Path, Path
     there = [target for target in masks if target.exists()]
     if there and existing == "refuse":
         raise ValueError(
-            f"{len(there)} of {len(masks)} masks are there already, such as {there[0]}: choose --existing skip "
-            "or --existing replace, or another --out"
+            f"{len(there)} of {len(masks)} masks are there already, such as {there[0]}: choose --existing "
+            "skip or --existing replace, or another --out"
         )
     for target in there:
         print(f"{target}  {'skipped: it is there already' if existing == 'skip' else 'will be replaced'}")
