@@ -88,6 +88,10 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str | PathLike) and str(value) != "" and "::" not in str(value)
 
 
+def _is_fold(value: Any) -> bool:
+    return _whole(0)(value) or (isinstance(value, str) and value.isdecimal())
+
+
 def _is_device(value: Any) -> bool:
     if not isinstance(value, str | torch.device):
         return False
@@ -109,13 +113,17 @@ PATHS = Kind(
 )
 PATHS_BY_FOLD = Kind(
     "a path, a list of them, or one for each fold, such as {0: fold0.pt}",
-    lambda value: PATHS.fits(list(value.values()) if isinstance(value, Mapping) else value),
+    lambda value: (
+        all(map(_is_fold, value)) and PATHS.fits(list(value.values()))
+        if isinstance(value, Mapping)
+        else PATHS.fits(value)
+    ),
     as_typed=True,
 )
 BETWEEN = Kind("a number above 0 and below 1", lambda value: _number(value) and 0 < value < 1)
 AXES = Kind(
     "a list of axes among 0, 1 and 2, such as [0]",
-    lambda value: isinstance(value, list | tuple) and set(value) <= {0, 1, 2},
+    lambda value: isinstance(value, list | tuple) and all(_whole(0)(axis) and axis < 3 for axis in value),
 )
 COUNT = Kind("a whole number above 0", _whole(1))
 INDEX = Kind("a whole number from 0 on", _whole(0))

@@ -65,7 +65,10 @@ def check_compatible(
     """
     if not isinstance(teacher_bundle, str) and isinstance(teacher_bundle, Sequence):
         for bundle in teacher_bundle:
-            check_compatible(bundle, student_bundle, label_map)
+            try:
+                check_compatible(bundle, student_bundle, label_map)
+            except ValueError as error:
+                raise ValueError(f"teacher_bundle {bundle}: {error}") from None
         return
     channels = in_channels(teacher_bundle), in_channels(student_bundle)
     if channels[0] != channels[1]:

@@ -129,3 +129,22 @@ def _together(options: Mapping[str, Any]) -> Iterator[str]:
     epochs, interval = options.get("epochs"), options.get("val_interval")
     if options.get("select") == "best" and epochs and interval and interval > epochs:
         yield f"val_interval: found {interval}, expected at most {epochs}, the epochs, to select the best of"
+    yield from _taught_together(options)
+
+
+def _taught_together(options: Mapping[str, Any]) -> Iterator[str]:
+    archive, live = options.get("unlabelled_dir") is not None, options.get("answers") == "live"
+    labelled = str(options.get("dataset_dir")) not in ("None", "null")
+    if options.get("teach") == "held_out":
+        if live:
+            yield "answers: found 'live', expected logits or all with teach held_out"
+        if not isinstance(weights := options.get("teacher_weights"), Mapping):
+            folds = "one file for each fold that a teacher held out, such as {0: fold0.pt, 1: fold1.pt}"
+            yield f"teacher_weights: found {weights!r:.80}, expected {folds}, with teach held_out"
+    if not labelled and "unlabelled_dir" in options:
+        if not archive:
+            yield "dataset_dir: found null, expected a folder of labelled cases, or an unlabelled_dir"
+        elif live:
+            yield "answers: found 'live', expected logits or all without labelled cases"
+    if labelled and archive and options.get("batch_size") == 1:
+        yield "batch_size: found 1, expected 2 or more for labelled and unlabelled cases"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
+from monai.metrics import compute_dice
+from monai.networks import one_hot
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -19,7 +26,7 @@ from dckd_ext.networks.state_dicts import tensors_digest
 from dckd_ext.networks.taps import Tap
 from dckd_ext.teachers.coding import decode, encode
 from dckd_ext.utils.errors import root_cause
-from dckd_ext.utils.files import written_whole
+from dckd_ext.utils.files import check_writable, written_whole
 
 __all__ = ["Answer", "AnswerStore", "TeacherOf"]
 
@@ -49,11 +56,14 @@ class TeacherOf(Protocol):
 
 
 class AnswerStore:
-    """A folder with one file a case: what its teacher says to the volume that the preprocessing makes of it.
+    """A folder with what the teachers say to the volumes that the preprocessing makes of the cases.
 
-    Each file also holds a digest of the voxels that were asked about and of the teacher that answered. So
-    another teacher, preprocessing or image under the same name is noticed: `write` asks again, `read`
-    refuses. Files are whole or absent; a run that was killed goes on with the cases that are missing. Ours.
+    ``logits`` holds one file a case, ``features_TAP`` another; so runs that keep other features share the
+    logits. Each file also holds a digest of the voxels that were asked about, of the teacher that answered
+    and of the window that it looked through. So another teacher, preprocessing or image under the same name
+    is noticed: `write` asks again, `read` refuses. Files are whole or absent; a run that was killed goes on
+    with the cases that are missing. ``answers.json`` says how much there is, and how well what is stored
+    agrees with what was said. Ours.
 
     Args:
         folder: of the files.
@@ -65,6 +75,7 @@ class AnswerStore:
     Raises:
         ValueError: on `read`, when there is no answer for this image; on `write`, when a tap's map has
             another size than the volume.
+        OSError: on `write`, when the folder cannot be written to, or its disk has too little space.
     """
 
     def __init__(
@@ -81,44 +92,48 @@ class AnswerStore:
         self.tap = tap
         self.device = torch.device(device)
         self._digests: dict[int, str] = {}
+        self._stored: dict[str, float] = {}
 
     def check(self, cases: Sequence[str]) -> None:
         """Raise a ValueError if a case, by its name, has no teacher that may answer it."""
         self.teacher_of.check(cases)
 
     def write(
-        self,
-        cases: Sequence[Mapping[str, Any]],
-        preprocessing: Callable[[Any], Any],
-        skip_broken: bool = False,
+        self, cases: Sequence[Mapping[str, Any]], preprocessing: Callable[[Any], Any]
     ) -> dict[str, str]:
-        """Ask for every case that has no answer yet, with a progress bar.
+        """Ask for every case that has no answer yet, with a progress bar, and say how much that will be.
 
         Args:
-            cases: a data list with ``case`` and ``image``.
+            cases: a data list with ``case``, ``image`` and ``label``; without a label, one that cannot be
+                prepared is left out in place of an error.
             preprocessing: makes ``image`` (``CDHW``) of a case, as the training does before it augments.
-            skip_broken: leave out a case that cannot be prepared, in place of an error.
 
         Returns:
-            The cases that there is nothing to learn from, by name, and why.
+            The cases without a label that there is nothing to learn from, by name, and why.
         """
+        check_writable(self.folder / "answers.json")
         problems = {}
+        announced = False
         for number, case in enumerate(tqdm(cases, desc="teacher's answers", unit="volume", disable=None)):
-            name = case["case"]
+            name, labelled = case["case"], bool(case.get("label"))
             try:
                 image = _plain(preprocessing(dict(case))["image"])
             except (ValueError, OSError, RuntimeError) as error:
-                if not skip_broken:
+                if labelled:
                     raise
                 problems[name] = str(root_cause(error))
                 continue
-            if not self._has(name, image):
-                self._save(name, image, self.ask(name, image))
-            if number == 0:
-                megabytes = self._file(name).stat().st_size * len(cases) / 2**20
-                _logger.info("answers: about %.0f MB for %d volumes, %s", megabytes, len(cases), self.folder)
-            if not self.read(name, image).logits.argmax(0).any():
+            key = self._key(name, image)
+            if missing := [file for file in self._files(name) if _content(file, key) is None]:
+                self._save(name, key, self.ask(name, image), missing)
+                if not announced:
+                    self._announce(name, len(cases) - number)
+                    announced = True
+            stored = self._contents(name, key)[0]
+            self._stored[name] = float(stored["dice"])
+            if not labelled and not stored["codes"].argmin(0).any():
                 problems[name] = "the teacher finds nothing in it"
+        self._report()
         return problems
 
     @torch.inference_mode()
@@ -133,45 +148,75 @@ class AnswerStore:
 
     def read(self, name: str, image: Tensor) -> Answer:
         """Read the answer to this image, ``CDHW``."""
-        if not self._has(name, image):
-            found = "another teacher's or another image's" if self._file(name).is_file() else "no"
-            raise ValueError(f"{self._file(name)}: found {found} answer, expected one to the image of {name}")
-        with np.load(self._file(name)) as arrays:
-            features = torch.from_numpy(arrays["features"]) if "features" in arrays else None
-            return Answer(decode(torch.from_numpy(arrays["codes"])), features)
+        logits, *features = self._contents(name, self._key(name, _plain(image)))
+        maps = torch.from_numpy(features[0]["features"]) if features else None
+        return Answer(decode(torch.from_numpy(logits["codes"])), maps)
 
-    def _save(self, name: str, image: Tensor, answer: Answer) -> None:
-        arrays: dict[str, Any] = {
-            "codes": encode(answer.logits).numpy(),
-            "key": np.array(self._key(name, image)),
+    def _contents(self, name: str, key: str) -> list[dict[str, Any]]:
+        contents = []
+        for file in self._files(name):
+            if (content := _content(file, key)) is None:
+                found = "another teacher's or another image's" if file.is_file() else "no"
+                raise ValueError(f"{file}: found {found} answer, expected one to the image of {name}")
+            contents.append(content)
+        return contents
+
+    def _save(self, name: str, key: str, answer: Answer, files: Sequence[Path]) -> None:
+        codes = encode(answer.logits)
+        size = tuple(codes.shape[1:])
+        if answer.features is not None and (found := tuple(answer.features.shape[1:])) != size:
+            raise ValueError(
+                f"the tap {self.tap!r} gives maps of {found} voxels for a volume of {size}: features that "
+                "are kept must have its size: take another tap, or --answers logits, which asks every step"
+            )
+        logits, *features = self._files(name)
+        if logits in files:
+            dice = agreement(decode(codes), answer.logits)
+            _write(logits, np.savez_compressed, key=key, codes=codes.numpy(), dice=dice)
+        if answer.features is not None and features[0] in files:
+            _write(features[0], np.savez, key=key, features=answer.features.numpy())  # hardly any smaller
+
+    def _announce(self, first: str, count: int) -> None:
+        """Say, after the first answer, what all will take, and refuse a disk that has not as much."""
+        size = sum(file.stat().st_size for file in self._files(first)) * count
+        free = shutil.disk_usage(self.folder).free
+        text = f"answers: about {size / 2**20:.1f} MB for {count} volumes, in {self.folder}"
+        _logger.info(text)
+        if size > free:
+            raise OSError(
+                errno.ENOSPC,
+                f"{text}, found {free / 2**20:.1f} MB free on its disk: keep --answers logits alone",
+            )
+
+    def _report(self) -> None:
+        """Write and log how much is stored, and how well it agrees with the live teacher."""
+        if not self._stored:
+            return
+        size = sum(file.stat().st_size for name in self._stored for file in self._files(name))
+        count, megabytes = len(self._stored), round(size / 2**20, 3)
+        mean, least = (round(of(self._stored.values()), 5) for of in (fmean, min))
+        summary = {
+            "volumes": count,
+            "megabytes": megabytes,
+            "dice_to_live_teacher": {"mean": mean, "least": least},
         }
-        if answer.features is not None:
-            if answer.features.shape[1:] != image.shape[1:]:
-                found, expected = tuple(answer.features.shape[1:]), tuple(image.shape[1:])
-                raise ValueError(
-                    f"the tap {self.tap!r} gives maps of {found} voxels for a volume of {expected}: features "
-                    "that are kept must have the volume's size: choose another tap, or ask for them each step"
-                )
-            arrays["features"] = answer.features.numpy()
-        with written_whole(self._file(name)) as beside, open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
+        with written_whole(self.folder / "answers.json") as beside:
+            beside.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        _logger.info(
+            "answers: %d volumes, %.1f MB, Dice to the live teacher %.4f on average and at least %.4f",
+            *(count, megabytes, mean, least),
+        )
 
-    def _has(self, name: str, image: Tensor) -> bool:
-        file = self._file(name)
-        if not file.is_file():
-            return False
-        with np.load(file) as arrays:
-            return str(arrays["key"]) == self._key(name, image)
-
-    def _file(self, name: str) -> Path:
-        return self.folder / f"{name}.npz"
+    def _files(self, name: str) -> list[Path]:
+        rooms = ["logits"] if self.tap is None else ["logits", f"features_{self.tap}"]
+        return [self.folder / room / f"{name}.npz" for room in rooms]
 
     def _key(self, name: str, image: Tensor) -> str:
         teacher = self.teacher_of(name)
         if id(teacher) not in self._digests:
-            self._digests[id(teacher)] = tensors_digest(teacher.state_dict().values())
+            self._digests[id(teacher)] = teacher_digest(teacher)
         return (
-            f"image {tensors_digest([_plain(image)])}, teacher {self._digests[id(teacher)]}, tap {self.tap}"
+            f"image {tensors_digest([image])}, teacher {self._digests[id(teacher)]}, {_window(self.inferer)}"
         )
 
 
@@ -185,6 +230,41 @@ class _WithFeatures:
         with Tap(self.network, self.tap) as tap:
             logits = self.network(image)
         return logits, tap.output
+
+
+def agreement(logits: Tensor, other: Tensor) -> float:
+    """Return the mean Dice of the foreground classes of two answers, ``KDHW``; 1 where both have none."""
+    stored, live = (one_hot(each.argmax(0)[None, None], len(each)) for each in (logits, other))
+    dice = compute_dice(stored, live, include_background=False)
+    return 1.0 if dice.isnan().all() else float(dice.nanmean())
+
+
+def teacher_digest(teacher: nn.Module) -> str:
+    """Digest a teacher's weights, and what else its answers depend on: mirrored axes and mapped classes."""
+    settings = [(getattr(part, "flips", None), getattr(part, "sources", None)) for part in teacher.modules()]
+    text = str([setting for setting in settings if any(setting)])
+    return f"{tensors_digest(teacher.state_dict().values())}{text if len(text) > 2 else ''}"
+
+
+def _window(inferer: Any) -> str:
+    """Name the settings of an inferer, and of the one inside it, that change what a network says."""
+    found = {name: getattr(inferer, name, None) for name in ("roi_size", "overlap", "mode", "dtype")}
+    own = ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
+    return own + (f", {_window(inner)}" if (inner := getattr(inferer, "inferer", None)) else "")
+
+
+def _content(file: Path, key: str) -> dict[str, Any] | None:
+    """Read a file if it is whole and has this key."""
+    try:
+        with np.load(file) as arrays:
+            return dict(arrays) if str(arrays["key"]) == key else None
+    except (OSError, ValueError, KeyError, BadZipFile, EOFError):
+        return None
+
+
+def _write(file: Path, save: Callable[..., None], **arrays: Any) -> None:
+    with written_whole(file) as beside, open(beside, "wb") as stream:
+        save(stream, **arrays)
 
 
 def _plain(image: Tensor) -> Tensor:

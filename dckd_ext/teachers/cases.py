@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dckd_ext.teachers.answers import AnswerStore
-from dckd_ext.utils.errors import listed
+from dckd_ext.utils.errors import listed, root_cause
 
 __all__ = ["taught_cases"]
 
@@ -27,7 +27,7 @@ def taught_cases(
     """Have the answers of the teachers stored, and return the cases that can be learnt from.
 
     An unlabelled volume that cannot be prepared, or in which the teacher finds nothing but background, is
-    named in a warning and left out. On several processes the first one asks, the others wait.
+    named in a warning and left out. On several processes each asks for its share.
 
     Args:
         labelled: cases with ``label``.
@@ -41,13 +41,11 @@ def taught_cases(
             case is left.
     """
     if store is None:
-        return [*labelled, *unlabelled]
-    if answer_labelled:
-        store.check([case["case"] for case in labelled])
-    with _first_process_first():
-        if answer_labelled:
-            store.write(labelled, preprocessing)
-        problems = store.write(unlabelled, preprocessing, skip_broken=True)
+        problems = _unprepared(unlabelled, preprocessing)
+    else:
+        asked = [*labelled, *unlabelled] if answer_labelled else unlabelled
+        store.check([case["case"] for case in asked])
+        problems = _asked_by_all(store, asked, preprocessing)
     if problems:
         told = [f"{name} ({problem})" for name, problem in problems.items()]
         _logger.warning("%d volumes without labels left out: %s", len(told), listed(told))
@@ -59,15 +57,22 @@ def taught_cases(
     return [*labelled, *left]
 
 
-class _first_process_first:  # noqa: N801 (a context manager, named as a function)
-    """Let the first process of a group through the block before the others."""
+def _unprepared(cases: Sequence[Case], preprocessing: Callable[[Any], Any]) -> dict[str, str]:
+    """Return which of the cases cannot be prepared, by name, and why."""
+    problems = {}
+    for case in cases:
+        try:
+            preprocessing(dict(case))
+        except (ValueError, OSError, RuntimeError) as error:
+            problems[case["case"]] = str(root_cause(error))
+    return problems
 
-    def __enter__(self) -> None:
-        self.group = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.first = not self.group or torch.distributed.get_rank() == 0
-        if not self.first:
-            torch.distributed.barrier()
 
-    def __exit__(self, *error: object) -> None:
-        if self.group and self.first:
-            torch.distributed.barrier()
+def _asked_by_all(
+    store: AnswerStore, cases: Sequence[Case], preprocessing: Callable[[Any], Any]
+) -> dict[str, str]:
+    """Let each process of a group ask for its share, then look through all."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        store.write(cases[torch.distributed.get_rank() :: torch.distributed.get_world_size()], preprocessing)
+        torch.distributed.barrier()
+    return store.write(cases, preprocessing)

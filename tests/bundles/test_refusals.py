@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,20 @@ DISTILLING = [
     ("label_map", "0:1", "expected a student class for each teacher class"),
     ("teacher_weights", 7, "expected a path, a list of them, or one for each fold"),
     ("teacher_bundle", 8, "expected a path"),
+    ("teacher_bundle", [], "expected a path, or a list of them"),
+    *(
+        ("teacher_weights", value, "expected a path, a list of them, or one for each fold")
+        for value in ([], {}, {"a": "fold.pt"}, {1.5: "fold.pt"}, {-1: "fold.pt"}, {0: 3})
+    ),
+    *(
+        ("unlabelled_share", value, "expected a number above 0 and below 1")
+        for value in (0, 1, -1, 2, "0.5", True)
+    ),
+    *(("min_confidence", value, "expected a number from 0 to 1") for value in (-0.1, 1.5, "high")),
+    *(("answers", value, f"{CHOICE} live, logits, all") for value in ("never", 1, ["all"])),
+    *(("teach", value, f"{CHOICE} all, held_out") for value in ("nobody", 1)),
+    *(("mirrored_axes", value, "expected a list of axes") for value in (0, [3], [-1], [0.0], [True], "0")),
+    *(("unlabelled_dir", value, "expected a path") for value in (7, [])),
 ]
 INFERENCE = [
     *(("save_masks", value, FLAG) for value in ("maybe", 0)),
@@ -80,6 +95,115 @@ def test_distilling(name: str, value: Any, expected: str, tmp_path: Path, raises
     caught = raises_from_config(lambda: train("distillation", tmp_path / "out", ABSENT, **{name: value}))
     refused(caught, name, value, expected)
     assert list(tmp_path.iterdir()) == []
+
+
+FOLDS = {1: "fold1.pt"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"teach": "held_out", "answers": "live", "teacher_weights": FOLDS},
+            "answers: found 'live', expected log",
+        ),
+        (
+            {"teach": "held_out", "teacher_weights": "one.pt"},
+            "teacher_weights: found 'one.pt', expected one file",
+        ),
+        (
+            {"teach": "held_out", "teacher_weights": ["a.pt", "b.pt"]},
+            "teacher_weights: found ['a.pt', 'b.pt'], ex",
+        ),
+        ({"teach": "held_out"}, "teacher_weights: found None, expected one file for each fold"),
+        (
+            {"dataset_dir": "null"},
+            "dataset_dir: found null, expected a folder of labelled cases, or an unlab",
+        ),
+        (
+            {"dataset_dir": "null", "unlabelled_dir": "a", "answers": "live"},
+            "answers: found 'live', expected logits",
+        ),
+        (
+            {"unlabelled_dir": "a", "batch_size": 1},
+            "batch_size: found 1, expected 2 or more for labelled and",
+        ),
+    ],
+)
+def test_what_does_not_go_together(settings: dict, expected: str, tmp_path: Path, raises_from_config):
+    caught = raises_from_config(lambda: train("distillation", tmp_path / "out", ABSENT, **settings))
+    assert isinstance(caught, ValueError)
+    assert str(caught).startswith(expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"unlabelled_dir": "gone"}, "unlabelled_dir gone: found nothing, expected a folder of volumes"),
+        (
+            {"unlabelled_dir": "data/imagesTr"},
+            "none of the 5 volumes is left, expected some that can be read and",
+        ),
+        ({"unlabelled_dir": "data/dataset.json"}, "found a file, expected a folder of volumes"),
+        ({"unlabelled_dir": "empty"}, "unlabelled_dir empty holds no NIfTI or NRRD file"),
+        (
+            {"unlabelled_dir": "one", "dataset_dir": "null"},
+            "1 of the 1 volumes is left, expected two or more",
+        ),
+        (
+            {"teach": "held_out", "teacher_weights": {2: None, 4: None}},
+            r"no teacher's weights for fold 1, fold 3: ",
+        ),
+        ({"teach": "held_out", "teacher_weights": {1: "gone.pt"}}, "No weights at gone.pt"),
+        (
+            {"teach": "held_out", "teacher_weights": {1: None, 9: None}},
+            r"names the folds \[9\], .* has 0 to 4",
+        ),
+        ({"teacher_bundle": ["TEACHER", "TEACHER"]}, "teacher_weights goes with one teacher_bundle, found 2"),
+        ({"teacher_bundle": ["TEACHER", "gone"], "teacher_weights": None}, "No bundle folder at .*gone"),
+        (
+            {"teacher_bundle": ["TEACHER", "OTHER"], "teacher_weights": None},
+            "teacher_bundle .*: The classes differ:",
+        ),
+    ],
+)
+def test_teachers_and_archives(
+    settings: dict, expected: str, tmp_path: Path, teacher_weights: Path, monkeypatch, raises_from_config
+):
+    """None stands for weights that there are; TEACHER and OTHER for bundles with weights of theirs."""
+    monkeypatch.chdir(tmp_path)
+    data = broken_msd(Path())
+    Path("empty").mkdir()
+    write_volume(Path("one/a.nii"), np.zeros((34, 22, 19), np.float32))
+    places = {"TEACHER": teacher_bundle(tmp_path, teacher_weights)}
+    places["OTHER"] = teacher_bundle(tmp_path / "other", teacher_weights, ["background", "lesion", "cyst"])
+    settings = {"teacher_weights": str(teacher_weights), "min_teacher_dice": 0, **settings}
+    if isinstance(bundles := settings.get("teacher_bundle"), list):
+        settings["teacher_bundle"] = [places.get(name, name) for name in bundles]
+    if isinstance(weights := settings["teacher_weights"], dict):
+        settings["teacher_weights"] = {fold: file or str(teacher_weights) for fold, file in weights.items()}
+    if settings["teacher_weights"] is None:
+        del settings["teacher_weights"]
+    caught = raises_from_config(lambda: train("distillation", Path("out"), data, **settings))
+    assert re.search(expected, str(caught)), str(caught)
+    assert "\n" not in str(caught)
+    assert not list(Path().glob("out/[!.]*"))
+
+
+def teacher_bundle(folder: Path, weights: Path, classes: list[str] | None = None) -> str:
+    """A copy of the shipped teacher with these weights and, if given, other names of its classes."""
+    copied = folder / "teacher"
+    shutil.copytree(bundle("teacher_segmentation"), copied, ignore=shutil.ignore_patterns("models"))
+    (copied / "models").mkdir()
+    shutil.copy(weights, copied / "models" / "model.pt")
+    if classes:
+        file = copied / "configs" / "metadata.json"
+        metadata = json.loads(file.read_text())
+        names = {str(number): name for number, name in enumerate(classes)}
+        metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = names
+        file.write_text(json.dumps(metadata))
+    return str(copied)
 
 
 def score_or_segment(configs: list[str], out: Path, **settings: Any) -> None:

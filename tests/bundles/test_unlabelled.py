@@ -79,12 +79,12 @@ def test_the_answers_are_asked_once_and_a_second_run_takes_them(
 ):
     options = {"unlabelled_dir": str(archive), "answers": "logits", "epochs": 1}
     distil(tmp_path, msd, str(teacher_weights), **options)
-    files = sorted((tmp_path / "answers").iterdir())
+    files = sorted((tmp_path / "answers" / "logits").iterdir())
     times = [file.stat().st_mtime_ns for file in files]
     assert len(files) >= 4
     files[0].unlink()
     distil(tmp_path, msd, str(teacher_weights), **options)
-    again = sorted((tmp_path / "answers").iterdir())
+    again = sorted((tmp_path / "answers" / "logits").iterdir())
     assert again == files
     assert [file.stat().st_mtime_ns for file in again][1:] == times[1:]
 

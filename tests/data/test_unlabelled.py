@@ -51,20 +51,48 @@ def test_copies_of_labelled_cases_are_found_by_content_and_named(tmp_path, caplo
     assert "1 of 2 volumes without labels take part" in caplog.text
 
 
+def test_a_folder_that_holds_the_labelled_cases_and_their_labels(tmp_path, caplog):
+    data = make_msd(tmp_path / "data", 2)
+    with pytest.raises(ValueError, match="none of the 4 volumes is left, expected some that can be read"):
+        unlabelled_cases(data, str(data))
+    assert "4 volumes are known already" in caplog.text
+    assert "hippocampus_001.nii.gz (label of case hippocampus_001)" in caplog.text
+    test_image = write(data / "imagesTs" / "new.nii.gz", volume(7))
+    assert [case["image"] for case in unlabelled_cases(data, str(data))] == [str(test_image)]
+
+
+def test_copies_within_the_folder_are_used_once(tmp_path, caplog):
+    first = write(tmp_path / "a.nii", volume(0))
+    copy = write(tmp_path / "later" / "b.nrrd", volume(0))
+    write(tmp_path / "c.nii", volume(1))
+    both = [unlabelled_cases(tmp_path, None, section) for section in ("training", "validation")]
+    assert [[case["case"] for case in cases] for cases in both] == [["unlabelled_c"], ["unlabelled_a"]]
+    assert caplog.text.count(f"1 volumes are known already, not used again: {copy} (as {first})") == 1
+
+
 def test_what_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
-    write(tmp_path / "a.nii", volume(0))
-    (tmp_path / "b.nii").write_bytes(b"broken")
-    assert [case["case"] for case in unlabelled_cases(tmp_path, section="validation")] == ["unlabelled_a"]
+    data = make_msd(tmp_path / "data", 2)
+    write(tmp_path / "archive" / "a.nii", volume(0))
+    broken = tmp_path / "archive" / "b.nii"
+    broken.write_bytes(b"broken")
+    assert [case["case"] for case in unlabelled_cases(tmp_path / "archive", str(data))] == ["unlabelled_a"]
     assert "1 volumes cannot be read, left out" in caplog.text
-    assert str(tmp_path / "b.nii") in caplog.text
+    assert str(broken) in caplog.text
 
 
 def test_nothing_to_list_is_an_error(tmp_path):
     assert unlabelled_cases(None) == []
+    with pytest.raises(FileNotFoundError, match="gone: found nothing, expected a folder of volumes"):
+        unlabelled_cases(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="holds no NIfTI or NRRD file"):
         unlabelled_cases(tmp_path)
     (tmp_path / "b.nii").write_bytes(b"broken")
+    with pytest.raises(FileNotFoundError, match=r"b\.nii: found a file, expected a folder"):
+        unlabelled_cases(tmp_path / "b.nii")
     with pytest.raises(ValueError, match="none of the 1 volumes is left"):
+        unlabelled_cases(tmp_path)
+    write(tmp_path / "a.nii", volume(0))
+    with pytest.raises(ValueError, match="1 of the 2 volumes is left, expected two or more"):
         unlabelled_cases(tmp_path)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import nn
 
 from dckd_ext.networks import Teacher
-from dckd_ext.teachers import AnswerStore, HeldOutTeachers, answering, taught_cases
+from dckd_ext.teachers import AnswerStore, Ensemble, HeldOutTeachers, answering, taught_cases
 from dckd_ext.teachers.coding import decode, encode
 
 
@@ -38,6 +40,12 @@ def prepare(case):
 
 def store(folder, network, **options) -> AnswerStore:
     return AnswerStore(folder, answering(network, "all", None, ""), SimpleInferer(), **options)
+
+
+def names(folder) -> list[str]:
+    """All files of a store but its summary."""
+    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    return sorted(name for name in files if name != "answers.json")
 
 
 @pytest.mark.parametrize("scale", [1.0, 5.0, 30.0])
@@ -80,21 +88,96 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         store(tmp_path, network).write(CASES, stopped)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["c0.npz", "c1.npz"]
+    assert names(tmp_path) == ["logits/c0.npz", "logits/c1.npz"]
     store(tmp_path, network).write(CASES, prepare)
     assert network.network.calls == 3
 
 
-@pytest.mark.parametrize("change", ["teacher", "image", "tap"])
-def test_another_teacher_image_or_tap_is_noticed(tmp_path, change):
+@pytest.mark.parametrize("change", ["teacher", "image", "mirrored axes", "mapped classes", "window"])
+def test_another_teacher_image_or_window_is_noticed(tmp_path, change):
     store(tmp_path, Teacher(Counting())).write(CASES, prepare)
-    network = Teacher(Counting(seed=1 if change == "teacher" else 0))
-    other = store(tmp_path, network, tap="body" if change == "tap" else None)
+    network = Teacher(
+        Counting(seed=1 if change == "teacher" else 0),
+        {0: 0, 1: 2, 2: 1} if change == "mapped classes" else None,
+    )
+    network = Ensemble([network], (0,)) if change == "mirrored axes" else network
+    inferer = SlidingWindowInferer((4, 4, 4)) if change == "window" else SimpleInferer()
+    other = AnswerStore(tmp_path, answering(network, "all", None, ""), inferer)
     image = prepare({"image": 5 if change == "image" else 0})["image"]
     with pytest.raises(ValueError, match=r"c0\.npz: found another teacher's or another image's answer"):
         other.read("c0", image)
     other.write([{"case": "c0", "image": 5 if change == "image" else 0}], prepare)
     assert other.read("c0", image).logits.shape == (3, 8, 6, 7)
+
+
+def test_a_store_with_features_shares_the_logits_of_one_without(tmp_path):
+    network = Teacher(Counting())
+    store(tmp_path, network).write(CASES, prepare)
+    times = [(tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)]
+    other = store(tmp_path, network, tap="body")
+    with pytest.raises(ValueError, match=r"features_body/c0\.npz: found no answer"):
+        other.read("c0", prepare(CASES[0])["image"])
+    other.write(CASES, prepare)
+    assert [(tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)[3:]] == times
+    assert names(tmp_path) == [f"{room}/c{n}.npz" for room in ("features_body", "logits") for n in range(3)]
+
+
+@pytest.mark.parametrize("content", [b"", b"broken", None])
+def test_a_file_that_got_broken_is_asked_for_again(tmp_path, content):
+    answers, image = store(tmp_path, Teacher(Counting())), prepare(CASES[0])["image"]
+    answers.write(CASES, prepare)
+    file = tmp_path / "logits" / "c0.npz"
+    file.write_bytes(file.read_bytes()[:-50] if content is None else content)
+    with pytest.raises(ValueError, match=r"c0\.npz: found another"):
+        answers.read("c0", image)
+    answers.write(CASES, prepare)
+    torch.testing.assert_close(
+        answers.read("c0", image).logits, decode(encode(answers.ask("c0", image).logits))
+    )
+
+
+def test_the_size_is_said_before_and_after_with_the_agreement(tmp_path, caplog):
+    caplog.set_level("INFO")
+    answers = store(tmp_path, Teacher(Counting()), tap="body")
+    answers.write(CASES, prepare)
+    stored = sum((tmp_path / name).stat().st_size for name in names(tmp_path))
+    summary = json.loads((tmp_path / "answers.json").read_text())
+    assert summary["volumes"] == 3
+    assert summary["megabytes"] == pytest.approx(stored / 2**20, abs=1e-3)
+    dice = []
+    for case in CASES:  # the plain formula, class by class
+        image = prepare(case)["image"]
+        kept, live = (
+            answer.logits.argmax(0).numpy()
+            for answer in (answers.read(case["case"], image), answers.ask(case["case"], image))
+        )
+        found = [
+            2 * np.sum((kept == c) & (live == c)) / (np.sum(kept == c) + np.sum(live == c))
+            for c in (1, 2)
+            if (live == c).any()
+        ]
+        dice.append(np.mean(found))
+    assert summary["dice_to_live_teacher"]["mean"] == pytest.approx(np.mean(dice), abs=2e-5)
+    assert summary["dice_to_live_teacher"]["least"] == pytest.approx(min(dice), abs=2e-5)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith("answers: about 0.0 MB for 3 volumes, in ")
+    assert lines[-1].startswith("answers: 3 volumes, 0.0 MB, Dice to the live teacher ")
+
+
+def test_too_little_space_is_said_after_the_first_answer(tmp_path, monkeypatch):
+    network = Teacher(Counting())
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2000))
+    with pytest.raises(OSError, match=r"about 0\.0 MB for 3 volumes, in .*, found 0\.0 MB free on its disk"):
+        store(tmp_path, network, tap="body").write(CASES, prepare)
+    assert network.network.calls == 1
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_the_teacher_is_asked(tmp_path):
+    network = Teacher(Counting())
+    (tmp_path / "answers").write_text("a file")
+    with pytest.raises(OSError, match=r"cannot write .*answers"):
+        store(tmp_path / "answers", network).write(CASES, prepare)
+    assert network.network.calls == 0
 
 
 def test_a_missing_answer_is_named(tmp_path):
@@ -114,7 +197,7 @@ def test_a_tap_of_another_size_is_refused_before_anything_is_kept(tmp_path):
     answers = store(tmp_path, Teacher(network), tap="0")
     with pytest.raises(ValueError, match=r"'0' gives maps of \(4, 3, 3\) voxels for a volume of \(8, 6, 6\)"):
         answers.write(CASES[:1], lambda case: {"image": prepare(case)["image"][..., :6]})
-    assert not list(tmp_path.iterdir())
+    assert names(tmp_path) == []
 
 
 def test_windows_slide_over_logits_and_features(tmp_path):
@@ -168,14 +251,21 @@ def test_cases_that_cannot_be_taught_are_named_and_left_out(tmp_path, caplog):
     assert "1 volumes without labels left out: c1 (cannot read c1.nii)" in caplog.text
     assert "2 of 3 volumes without labels teach" in caplog.text
     with pytest.raises(ValueError, match=r"cannot read c1\.nii"):
-        taught_cases(CASES, [], answers, broken)
+        taught_cases([{**case, "label": "a.nii"} for case in CASES], [], answers, broken)
     empty = store(tmp_path / "empty", Teacher(Counting(background=100.0)))
     with pytest.raises(ValueError, match="no case is left to learn from, of 3 volumes without labels"):
         taught_cases([], CASES, empty, prepare)
 
 
-def test_without_a_store_all_cases_teach_and_nobody_is_asked():
+def test_without_a_store_nobody_is_asked_but_what_cannot_be_prepared_is_left_out(caplog):
+    def broken(case):
+        if case["case"] == "c1":
+            raise ValueError("cannot read c1.nii")
+        return prepare(case)
+
     assert taught_cases(CASES[:1], CASES[1:], None, prepare) == CASES
+    assert taught_cases(CASES[:1], CASES[1:], None, broken) == [CASES[0], CASES[2]]
+    assert "1 volumes without labels left out: c1 (cannot read c1.nii)" in caplog.text
 
 
 def test_held_out_teaching_needs_a_teacher_for_every_fold(tmp_path, split):
