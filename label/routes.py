@@ -19,6 +19,8 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from starlette.middleware import Middleware
 from texts import check_request
 
+from dckd_ext.utils.errors import root_cause
+
 __all__ = ["make_app"]
 
 _SERVED = (info, infer, batch_infer, train, activelearning, datastore, session)
@@ -91,9 +93,7 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
         return _answer(404, error.msg)
     if isinstance(error, (ValueError, FileNotFoundError)):  # the bundles' transforms, which name the file
         return _answer(422, str(error))
-    cause: BaseException = error
-    while cause.__cause__ is not None:  # MONAI wraps what goes wrong inside a config
-        cause = cause.__cause__
+    cause = root_cause(error)  # MONAI wraps what goes wrong inside a config
     return _answer(500, f"{type(cause).__name__}: {cause}")
 
 

@@ -1,3 +1,4 @@
+import ast
 import inspect
 import subprocess
 import sys
@@ -62,6 +63,24 @@ def test_every_module_says_what_is_public(name: str):
             # a class without its own takes that of its base, and a dataclass its signature
             own = vars(item).get("__doc__") if inspect.isclass(item) else item.__doc__
             assert (own or "").partition("(")[0] not in ("", public), f"{name}.{public} has no docstring"
+
+
+@pytest.mark.parametrize("folder", ["dckd_ext", "label"])
+def test_what_other_modules_use_is_public(folder: str):
+    missing = []
+    for file in sorted((PACKAGE.parent / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in MODULES:
+                inside = {name.removeprefix(f"{node.module}.") for name in MODULES}
+                public = {*import_module(node.module).__all__, *inside, "__version__"}
+                missing += [
+                    f"{file}: {node.module}.{name.name}" for name in node.names if name.name not in public
+                ]
+    assert not missing
+
+
+def test_the_package_lists_its_rooms():
+    assert dir(dckd_ext) == sorted([*dckd_ext.__all__, "__version__"])
 
 
 @pytest.mark.parametrize("room", dckd_ext.__all__)

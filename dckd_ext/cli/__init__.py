@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from dckd_ext import __version__
 from dckd_ext.utils.errors import root_cause
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "command_line", "main"]
 
 COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
 _EXTRAS = {"matplotlib": "report", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}

@@ -15,7 +15,7 @@ from dckd_ext.data.volumes import is_volume
 from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import listed
 
-__all__ = ["download_msd", "image_files", "msd_datalist"]
+__all__ = ["DOWNLOAD_HINT", "Case", "download_msd", "image_files", "msd_cases", "msd_datalist"]
 
 _logger = logging.getLogger(__name__)
 DOWNLOAD_HINT = (

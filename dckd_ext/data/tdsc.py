@@ -13,7 +13,17 @@ import numpy as np
 
 from dckd_ext.data.msd import Case
 
-__all__ = ["ABUS_MAX_EXTENT", "ABUS_SPACING", "TDSC_SECTIONS", "tdsc_datalist", "tdsc_sections"]
+__all__ = [
+    "ABUS_MAX_EXTENT",
+    "ABUS_SPACING",
+    "TDSC_SECTIONS",
+    "LesionBox",
+    "find_files",
+    "read_boxes",
+    "read_kinds",
+    "tdsc_datalist",
+    "tdsc_sections",
+]
 
 TDSC_SECTIONS = {"training": "Train", "validation": "Validation", "test": "Test"}
 ABUS_SPACING = (0.2, 0.073, 0.475674)

@@ -12,7 +12,7 @@ from torch import Tensor
 from dckd_ext.inferers.convolutions import SingleWindowsByOneDNN, SmallMapsInFloat32
 from dckd_ext.utils.precision import to_float32
 
-__all__ = ["AutocastInferer"]
+__all__ = ["DTYPES", "AutocastInferer"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -17,7 +17,18 @@ from monai.bundle.utils import MERGE_KEY, merge_kv
 
 from dckd_ext.lint.expressions import macro_target, parse, reference_of
 
-__all__ = ["Config", "Finding", "inside", "join", "load_file", "nearest", "shown", "walk"]
+__all__ = [
+    "COMMAND_LINE",
+    "META",
+    "Config",
+    "Finding",
+    "inside",
+    "join",
+    "load_file",
+    "nearest",
+    "shown",
+    "walk",
+]
 
 META = ConfigParser.meta_key
 COMMAND_LINE = "command line"

@@ -15,7 +15,9 @@ from dckd_ext.lint.expressions import parse, references, referred
 
 __all__ = ["preprocessing_differences"]
 
-_PADDING_AND_STORAGE = {"SpatialPadd", "EnsureTyped"}  # to the patch; and the type that values are kept in
+_PADDING = "SpatialPadd"  # to the patch
+_STORAGE = "EnsureTyped"  # the type that values are kept in, which may be another float
+_FLOATS = ("None", "float", "half", "double")
 _OF_LABELS = {"keys", "allow_missing_keys", "label_key", "num_classes"}
 _NOT_COMPARED = {*ConfigComponent.non_arg_keys, *_OF_LABELS} - {"_disabled_"}
 _NOTHING = "nothing"
@@ -25,8 +27,8 @@ def preprocessing_differences(training: Config, inference: Config) -> Iterator[F
     """Yield what the train config does to a volume, or at which size, and the inference config does not.
 
     Validation has to do what inference does, training to begin with it. Left out are keys, what concerns
-    labels alone, padding to the patch, and the type that values are kept in. References count by what they
-    refer to.
+    labels alone, padding to the patch, and the floating type that values are kept in. References count by
+    what they refer to.
 
     Args:
         training: config with ``validate#preprocessing``, ``train#preprocessing`` or both.
@@ -63,8 +65,10 @@ class _Step:
         self.keys = [str(key) for key in keys] if isinstance(keys, list) else [str(keys)]
 
     def counts(self, images: set[str]) -> bool:
-        concerns_images = not self.keys or not images.isdisjoint(self.keys)
-        return concerns_images and self.name not in _PADDING_AND_STORAGE
+        if self.name == _PADDING or (self.keys and images.isdisjoint(self.keys)):
+            return False
+        dtype = str(self.argument("dtype", images))
+        return self.name != _STORAGE or not (dtype == _NOTHING or any(kind in dtype for kind in _FLOATS))
 
     def argument(self, name: str, images: set[str]) -> Any:
         """Return a value; where it has one a key, as the mode of interpolation, that of the images alone."""

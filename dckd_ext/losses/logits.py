@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dckd_ext.losses.maps import check_positive, softened_divergence
+from dckd_ext.losses.maps import check_logits, check_positive, softened_divergence
 from dckd_ext.losses.precision import in_float32
 
 __all__ = ["LogitsDistillationLoss"]
@@ -47,9 +47,5 @@ class LogitsDistillationLoss(nn.Module):
         Raises:
             ValueError: when the shapes differ.
         """
-        if logits.shape != teacher_logits.shape:
-            raise ValueError(
-                f"Logits must have one shape, got {tuple(logits.shape)} of the student "
-                f"and {tuple(teacher_logits.shape)} of the teacher"
-            )
+        check_logits(logits, teacher_logits)
         return softened_divergence(logits, teacher_logits, self.temperature, dim=1)

@@ -13,6 +13,7 @@ __all__ = [
     "bounded",
     "channel_projector",
     "check_channels",
+    "check_logits",
     "check_positive",
     "class_means",
     "matched",
@@ -88,6 +89,15 @@ def check_channels(student: Tensor, teacher: Tensor) -> None:
             f"The maps have {student.shape[1]} (student) and {teacher.shape[1]} (teacher) channels: "
             "they must be equal, after the projector where the loss has one"
         )
+
+
+def check_logits(logits: Tensor, teacher_logits: Tensor, least: int = 1) -> None:
+    """Raise a ValueError when logits differ in shape, or have fewer channels than a loss needs."""
+    shapes = f"got {tuple(logits.shape)} of the student and {tuple(teacher_logits.shape)} of the teacher"
+    if logits.shape != teacher_logits.shape:
+        raise ValueError(f"Logits must have one shape, {shapes}")
+    if logits.shape[1] < least:
+        raise ValueError(f"Logits must have a channel for each of {least} or more classes, {shapes}")
 
 
 def check_positive(**settings: float) -> None:

@@ -18,7 +18,7 @@ from dckd_ext.data.volumes import read_volume, read_voxels
 from dckd_ext.report.runs import Run
 from dckd_ext.utils.errors import named_errors
 
-__all__ = ["PLANES", "draw_case", "pick_cases"]
+__all__ = ["PLANES", "Plane", "draw_case", "pick_cases"]
 
 
 Masks = dict[str, np.ndarray]

@@ -24,7 +24,7 @@ from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
 from dckd_ext.utils.tables import read_table, write_table
 
-__all__ = ["TABLE", "run_study"]
+__all__ = ["COLUMNS", "TABLE", "run_study"]
 
 TABLE = "runs.csv"
 COLUMNS = (

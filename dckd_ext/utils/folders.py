@@ -28,7 +28,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "FolderInUseError", "claim_folder", "claimed", "release_folder", "staged"]
+__all__ = ["LOCK", "STAGE", "FolderInUseError", "claim_folder", "claimed", "release_folder", "staged"]
 
 LOCK = ".dckd.lock"
 """Name of the file in the folder that is locked; it says who has it."""

@@ -61,11 +61,13 @@ def rewrite(release: Path, *entries: tuple[str, bytes]) -> None:
     (release / "model_info.json").write_text(json.dumps(index))
 
 
-def refused(target: Path, source: str, message: str, error: type[Exception] = ValueError) -> None:
-    before = contents(target)
+def refused(
+    target: Path, source: str | None, message: str, error: type[Exception] = ValueError, name: str = NAME
+) -> None:
+    before = contents(target.parent)
     with pytest.raises(error, match=message):
-        fetch_bundle(NAME, source, bundle_dir=target)
-    assert contents(target) == before
+        fetch_bundle(name, source, bundle_dir=target)
+    assert contents(target.parent) == before
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "file", "file zip", "http", "http/", "http zip"])
@@ -259,13 +261,11 @@ def test_an_index_that_leads_astray(release: Path, target: Path):
     ],
 )
 def test_sources_that_are_none(target: Path, name: str, source: str | None, message: str):
-    with pytest.raises(ValueError, match=message):
-        fetch_bundle(name, source, bundle_dir=target)
+    refused(target, source, message, name=name)
 
 
 def test_unknown_bundles(release: Path, target: Path, server: Server):
-    with pytest.raises(ValueError, match=r"has no bundle 'toy', only \['toy_segmentation_v0\.1\.0'\]"):
-        fetch_bundle("toy", str(release), bundle_dir=target)
+    refused(target, str(release), r"has no bundle 'toy', only \['toy_segmentation_v0\.1\.0'\]", name="toy")
     refused(target, f"{server.url}/nothing", r"/nothing/model_info\.json: HTTP Error 404")
     refused(target, f"{server.url}/other.zip", r"has no other\.zip, only")
 

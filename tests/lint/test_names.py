@@ -137,7 +137,8 @@ def test_signatures_are_those_of_the_imported_module(root: Path, module: str, na
 )
 def test_what_reading_does_not_tell_takes_everything(root: Path, name: str):
     found = Names(root).find(f"scripts.untold.{name}")
-    inspect.signature(found).bind(1, 2, x=3)
+    bound = inspect.signature(found).bind(1, 2, x=3)
+    assert (bound.args, bound.kwargs) == ((1, 2), {"x": 3})
 
 
 @pytest.mark.parametrize("name", ["scripts.base.plian", "scripts.none.plain", "scripts.base.functools.caceh"])

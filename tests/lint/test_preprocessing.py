@@ -113,6 +113,21 @@ def test_what_concerns_labels_padding_and_storage_may_differ(copy: Path):
     assert lint_bundle(copy) == []
 
 
+@pytest.mark.parametrize("dtype", [None, "float32", "$torch.float16", ["$torch.bfloat16", "$torch.uint8"]])
+def test_another_float_may_hold_the_values(copy: Path, dtype: Any):
+    storage = {"_target_": "EnsureTyped", "keys": ["image", "label"], "dtype": dtype}
+    insert(copy, "train.yaml", 7, storage)
+    assert lint_bundle(copy) == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "$torch.int16", ["$torch.uint8", "$torch.float32"]])
+def test_whole_numbers_are_other_values(copy: Path, dtype: Any):
+    storage = {"_target_": "EnsureTyped", "keys": ["image", "label"], "dtype": dtype}
+    insert(copy, "train.yaml", 5, storage)
+    text = "EnsureTyped, which inference.yaml does not do here"
+    the_finding(lint_bundle(copy), "train.yaml", "preprocessing#transforms#5", text)
+
+
 def zoo_bundle(root: Path, **inference: Any) -> Path:
     """A bundle in the model zoo's style: lists of transforms, and sums of them."""
     scale = {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -57, "a_max": 164}

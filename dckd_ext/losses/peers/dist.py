@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dckd_ext.losses.maps import check_positive
+from dckd_ext.losses.maps import check_logits, check_positive
 from dckd_ext.losses.precision import in_float32
 
 __all__ = ["DISTLoss"]
@@ -58,11 +58,7 @@ class DISTLoss(nn.Module):
         Raises:
             ValueError: when the shapes differ, or there are fewer than two classes.
         """
-        if logits.shape != teacher_logits.shape or logits.shape[1] < 2:
-            raise ValueError(
-                "DIST takes logits of one shape with a channel for each class, got "
-                f"{tuple(logits.shape)} of the student and {tuple(teacher_logits.shape)} of the teacher"
-            )
+        check_logits(logits, teacher_logits, least=2)
         student, teacher = (
             (volume / self.temperature).softmax(1).flatten(2) for volume in (logits, teacher_logits.detach())
         )

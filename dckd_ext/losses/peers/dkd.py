@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dckd_ext.losses.maps import check_positive
+from dckd_ext.losses.maps import check_logits, check_positive
 from dckd_ext.losses.precision import in_float32
 
 __all__ = ["DKDLoss"]
@@ -53,14 +53,11 @@ class DKDLoss(nn.Module):
         Raises:
             ValueError: when the shapes differ, or there are fewer than two classes.
         """
-        if logits.shape != teacher_logits.shape or classes.shape != (len(logits), 1, *logits.shape[2:]):
+        check_logits(logits, teacher_logits, least=2)
+        if classes.shape != (len(logits), 1, *logits.shape[2:]):
             raise ValueError(
-                "Logits must have one shape and the label their size, got "
-                f"{tuple(logits.shape)} of the student, {tuple(teacher_logits.shape)} of the teacher "
-                f"and {tuple(classes.shape)} of the label"
+                f"The label must have the size of logits {tuple(logits.shape)}, got {tuple(classes.shape)}"
             )
-        if logits.shape[1] < 2:
-            raise ValueError("DKD takes logits with a channel for each class, got logits of one channel")
         true = classes == torch.arange(logits.shape[1], device=classes.device).view(1, -1, 1, 1, 1)
         labelled = true.any(1)
         (student, student_rest), (teacher, teacher_rest) = (

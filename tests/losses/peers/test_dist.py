@@ -35,9 +35,12 @@ def test_only_relations_count():
     assert float(DISTLoss()(flatter, teacher)) == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 4, 4, 4), (1, 3, 4, 4, 2)])
-def test_refuses_other_shapes_and_a_single_class(shape):
-    with pytest.raises(ValueError, match="DIST takes logits of one shape"):
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [((1, 1, 4, 4, 4), "a channel for each of 2 or more classes"), ((1, 3, 4, 4, 2), "must have one shape")],
+)
+def test_refuses_other_shapes_and_a_single_class(shape, text):
+    with pytest.raises(ValueError, match=text):
         DISTLoss()(torch.rand(shape), torch.rand(shape[0], shape[1], 4, 4, 4))
 
 

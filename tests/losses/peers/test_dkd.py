@@ -92,13 +92,11 @@ def test_an_error_of_the_network_is_not_hidden():
 
 def test_errors_name_what_is_wrong():
     student, teacher, label = example(3)
-    with pytest.raises(
-        ValueError, match=r"\(2, 2, 2, 3, 2\) of the teacher and \(2, 1, 2, 3, 2\) of the lab"
-    ):
+    with pytest.raises(ValueError, match=r"one shape, .* and \(2, 2, 2, 3, 2\) of the teacher"):
         DKDLoss()(student, teacher[:, :2], label)
-    with pytest.raises(ValueError, match=r"\(2, 2, 3, 2\) of the label"):
+    with pytest.raises(ValueError, match=r"label .* \(2, 3, 2, 3, 2\), got \(2, 2, 3, 2\)"):
         DKDLoss()(student, teacher, label[:, 0])
-    with pytest.raises(ValueError, match="got logits of one channel"):
+    with pytest.raises(ValueError, match="a channel for each of 2 or more classes"):
         DKDLoss()(student[:, :1], teacher[:, :1], label)
     with pytest.raises(ValueError, match="temperature must be positive"):
         DKDLoss(temperature=-1.0)
