@@ -1,4 +1,4 @@
-"""Write the bundles from one source and the table of what they differ in, values.yaml: `make bundles`.
+"""Write the bundles from one source and the tables of what they differ in, values.yaml and texts.yaml: `make bundles`.
 
 The sources are Jinja2 templates that read as YAML: `<<name>>` is a value of the table, and the statements,
 `#% ... %#`, are comments to YAML. Model cards and weights are the bundles' own and stay as they are.
@@ -39,10 +39,11 @@ def build(folder: Path) -> None:
 
 def bundle_files() -> Iterator[tuple[str, str]]:
     """Yield path ("abus_distillation/configs/train.yaml") and text of every file that is made."""
-    table = yaml.safe_load(_read("values.yaml"))
+    table, texts = (yaml.safe_load(_read(name)) for name in ("values.yaml", "texts.yaml"))
     for bundle, own in table["bundles"].items():
         family, _, kind = bundle.partition("_")
-        values = {**table["families"][family], **table["kinds"][kind], **own, "family": family}
+        common = {**table["families"][family], **texts["families"][family], **table["kinds"][kind]}
+        values = {**common, **own, **texts["bundles"][bundle], "family": family}
         for name in (*CONFIGS, *values["overlays"]):
             yield f"{bundle}/configs/{name}", HEADER.format(name) + _render(name, values)
         metadata = yaml.safe_load(_render("metadata.yaml", values))

@@ -11,11 +11,13 @@ from dckd_ext.lint import lint_bundle
 from tests.conftest import BUNDLES, bundle
 
 EXPERIMENTS = BUNDLES.parent / "experiments"
+SOURCES = BUNDLES / "sources"
+TABLES = ("values.yaml", "texts.yaml")
 
 
 @pytest.fixture(scope="module")
 def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build", BUNDLES / "sources" / "build.py")
+    spec = importlib.util.spec_from_file_location("build", SOURCES / "build.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -62,11 +64,20 @@ def test_no_trace_of_the_templates(build: ModuleType):
 
 def test_every_value_of_the_table_is_used(build: ModuleType):
     """A value that no source names would be changed in vain."""
-    table = yaml.safe_load((BUNDLES / "sources" / "values.yaml").read_text())
-    values = {key for rows in table.values() for row in rows.values() for key in row}
-    sources = [path for path in (BUNDLES / "sources").rglob("*") if path.suffix in (".yaml", ".py")]
-    text = "\n".join(path.read_text() for path in sources if path.name != "values.yaml")
+    tables = [yaml.safe_load((SOURCES / name).read_text()) for name in TABLES]
+    values = {key for table in tables for rows in table.values() for row in rows.values() for key in row}
+    sources = [path for path in SOURCES.rglob("*") if path.suffix in (".yaml", ".py")]
+    text = "\n".join(path.read_text() for path in sources if path.name not in TABLES)
     assert not [key for key in values if key not in text]
+
+
+def test_the_sources_stay_short():
+    """Those of the configs, in lines and conditional blocks; texts.yaml and metadata.yaml are words."""
+    sources = [path for path in SOURCES.rglob("*.yaml") if path.name not in ("texts.yaml", "metadata.yaml")]
+    text = "".join(path.read_text() for path in sources)
+    assert text.count("\n") <= 900
+    assert text.count("#% if ") <= 30
+    assert len((SOURCES / "build.py").read_text().splitlines()) <= 100
 
 
 @pytest.mark.parametrize("name", ["weaker", "stronger"])
