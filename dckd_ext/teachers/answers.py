@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, Protocol
 from zipfile import BadZipFile
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -24,7 +25,9 @@ from tqdm import tqdm
 
 from dckd_ext.networks.state_dicts import tensors_digest
 from dckd_ext.networks.taps import Tap
+from dckd_ext.networks.wrappers import unwrap
 from dckd_ext.teachers.coding import decode, encode
+from dckd_ext.teachers.ensemble import Ensemble
 from dckd_ext.utils.errors import root_cause
 from dckd_ext.utils.files import check_writable, written_whole
 
@@ -143,7 +146,7 @@ class AnswerStore:
         volume = image[None].float().to(self.device)
         if self.tap is None:
             return Answer(self.inferer(volume, teacher)[0].cpu(), None)
-        logits, features = self.inferer(volume, _WithFeatures(teacher, self.tap))
+        logits, features = self.inferer(volume, _WithFeatures(teacher, _member(teacher, name), self.tap))
         return Answer(logits[0].cpu(), features[0].half().cpu())
 
     def read(self, name: str, image: Tensor) -> Answer:
@@ -221,15 +224,21 @@ class AnswerStore:
 
 
 class _WithFeatures:
-    """A network that gives its features at a tap beside its logits."""
+    """A network that gives, beside its logits, the features at a tap of it or of one inside it."""
 
-    def __init__(self, network: nn.Module, tap: str) -> None:
-        self.network, self.tap = network, tap
+    def __init__(self, network: nn.Module, tapped: nn.Module, tap: str) -> None:
+        self.network, self.tapped, self.tap = network, tapped, tap
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        with Tap(self.network, self.tap) as tap:
+        with Tap(self.tapped, self.tap) as tap:
             logits = self.network(image)
         return logits, tap.output
+
+
+def _member(teacher: nn.Module, case: str) -> nn.Module:
+    """Choose the one of several teachers whose features of a case are kept: by name, so always the same."""
+    members = teacher.members if isinstance(teacher, Ensemble) else [teacher]
+    return unwrap(members[crc32(case.encode()) % len(members)])
 
 
 def agreement(logits: Tensor, other: Tensor) -> float:

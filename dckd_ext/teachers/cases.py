@@ -27,7 +27,8 @@ def taught_cases(
     """Have the answers of the teachers stored, and return the cases that can be learnt from.
 
     An unlabelled volume that cannot be prepared, or in which the teacher finds nothing but background, is
-    named in a warning and left out. On several processes each asks for its share.
+    named in a warning and left out. On several processes each asks for its share. The cases keep the keys
+    that all of them have.
 
     Args:
         labelled: cases with ``label``.
@@ -54,7 +55,13 @@ def taught_cases(
         _logger.info("%d of %d volumes without labels teach", len(left), len(unlabelled))
     if not labelled and not left:
         raise ValueError(f"no case is left to learn from, of {len(unlabelled)} volumes without labels")
-    return [*labelled, *left]
+    return _with_shared_keys([*labelled, *left])
+
+
+def _with_shared_keys(cases: Sequence[Case]) -> list[Case]:
+    """Leave out what only some cases have, as the kind of a lesion: a batch needs a value of every sample."""
+    shared = set[str].intersection(*map(set, cases))
+    return [{key: value for key, value in case.items() if key in shared} for case in cases]
 
 
 def _unprepared(cases: Sequence[Case], preprocessing: Callable[[Any], Any]) -> dict[str, str]:

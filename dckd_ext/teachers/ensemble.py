@@ -15,7 +15,7 @@ class Ensemble(nn.Module):
 
     Soft labels from an ensemble as in Noothout et al. (J. Med. Imaging 9(5), 2022). Features cannot be
     averaged, since channels of different networks mean different things: a tap records those of one member
-    (`tapped`), another one after each call (our decision).
+    (`tapped`), another one after each call; `AnswerStore` keeps those of one member a case (our decision).
 
     Args:
         members: trained teachers with the same classes.

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -105,6 +106,30 @@ def test_train_distil_evaluate_infer(kind, layout, tmp_path: Path, abus_teacher:
         assert inferred.get_data_dtype() == np.uint8
         np.testing.assert_allclose(nib.affines.voxel_sizes(inferred.affine), SPACING, rtol=1e-5)
         np.testing.assert_array_equal(np.asarray(inferred.dataobj), np.asarray(evaluated.dataobj))
+
+
+@pytest.mark.slow
+def test_volumes_without_labels_teach(tmp_path: Path, tdsc: Path, abus_teacher: Path):
+    """Cases of the open set have a kind of lesion, which volumes without a label have not."""
+    archive = tmp_path / "archive"
+    write_phantoms(archive, 2, "tdsc", seed=1, shape=SHAPE, spacing=SPACING)
+    for masks in archive.glob("*/MASK"):
+        shutil.rmtree(masks)
+    flow = train(
+        "distillation",
+        tdsc,
+        tmp_path / "out",
+        teacher_weights=str(abus_teacher),
+        student_bundle=str(bundle("unet_student_segmentation", "abus")),
+        unlabelled_dir=str(archive),
+        answers="live",
+        min_teacher_dice=0,
+        epochs=1,
+        val_interval=1,
+    )
+    for batch in flow.parser.get_parsed_content("train#dataloader"):
+        assert [bool((label == 255).all()) for label in batch["label"]] == [False, True]
+    assert (tmp_path / "out" / "model.pt").is_file()
 
 
 @pytest.mark.slow

@@ -210,6 +210,20 @@ def test_windows_slide_over_logits_and_features(tmp_path):
     assert answer.features.shape == (4, 8, 6, 7)
 
 
+def test_the_windows_of_a_volume_have_the_features_of_one_member(tmp_path):
+    members = [Teacher(Counting(seed)) for seed in range(3)]
+    windows = SlidingWindowInferer((4, 4, 4), overlap=0)
+    answers = AnswerStore(tmp_path, answering(Ensemble(members, (0,)), "all", None, ""), windows, tap="body")
+    chosen = set()
+    for case in CASES:
+        image = prepare(case)["image"]
+        found = answers.ask(case["case"], image).features
+        expected = [windows(image[None], member.network.body)[0].half() for member in members]
+        (one,) = [index for index, features in enumerate(expected) if torch.equal(found, features)]
+        chosen.add(one)
+    assert len(chosen) > 1, "always the same member"
+
+
 @pytest.fixture
 def split(tmp_path):
     file = tmp_path / "splits.json"
@@ -265,6 +279,7 @@ def test_without_a_store_nobody_is_asked_but_what_cannot_be_prepared_is_left_out
 
     assert taught_cases(CASES[:1], CASES[1:], None, prepare) == CASES
     assert taught_cases(CASES[:1], CASES[1:], None, broken) == [CASES[0], CASES[2]]
+    assert taught_cases([{**CASES[0], "kind": "M"}], CASES[1:], None, prepare) == CASES, "batches share keys"
     assert "1 volumes without labels left out: c1 (cannot read c1.nii)" in caplog.text
 
 
