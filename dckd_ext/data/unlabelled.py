@@ -17,7 +17,7 @@ from dckd_ext.data.naming import case_names
 from dckd_ext.data.volumes import is_volume, read_voxels
 from dckd_ext.utils.errors import listed, named_errors
 
-__all__ = ["FIRST_ID", "unlabelled_cases"]
+__all__ = ["FIRST_ID", "unlabelled_cases", "without_labels"]
 
 FIRST_ID = 1_000_000  # case numbers of volumes without a label start here, above those with one
 _logger = logging.getLogger(__name__)
@@ -100,6 +100,19 @@ def _labelled(dataset_dir: str) -> dict[str, str]:
         with suppress(ValueError, OSError):
             known[_digest(case["label"])] = f"label of case {name}"
     return known
+
+
+def without_labels(cases: Sequence[Case]) -> list[Case]:
+    """Make labelled cases into ones that nobody has labelled, for studies of what their labels would bring.
+
+    Examples:
+        >>> without_labels([{"image": "a.nii", "label": "b.nii", "case": "a", "case_id": 7}])
+        [{'image': 'a.nii', 'label': None, 'case': 'unlabelled_a', 'case_id': 1000007}]
+    """
+    return [
+        case | {"label": None, "case": f"unlabelled_{case['case']}", "case_id": FIRST_ID + case["case_id"]}
+        for case in cases
+    ]
 
 
 def _digest(file: str | PathLike[str]) -> str:
