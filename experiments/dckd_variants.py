@@ -1,6 +1,6 @@
 """Variants of DCKD's losses that keep the teacher as the target, for studies/dckd_variants.yaml.
 
-None did better than the logits alone (docs/results.md), so none is in the package. Run their study with this
+None did better than the logits alone (docs/studies.md), so none is in the package. Run their study with this
 folder on the path: PYTHONPATH=experiments dckd study experiments/studies/dckd_variants.yaml ...
 """
 

@@ -1,7 +1,8 @@
-"""Write the bundles from one source and the tables of what they differ in, values.yaml and texts.yaml: `make bundles`.
+"""Write the bundles from one source and the tables of what they differ in, values.yaml and texts.yaml.
 
-The sources are Jinja2 templates that read as YAML: `<<name>>` is a value of the table, and the statements,
-`#% ... %#`, are comments to YAML. Model cards and weights are the bundles' own and stay as they are.
+The command is `make bundles`. The sources are Jinja2 templates that read as YAML: `<<name>>` is a value of
+the tables, and the statements, `#% ... %#`, are comments to YAML. Model cards and weights are the bundles'
+own and stay as they are.
 """
 
 from __future__ import annotations

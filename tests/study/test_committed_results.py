@@ -155,7 +155,7 @@ def test_the_committed_results_are_of_the_studies_of_this_tree(folder: str, name
     """After a change of configs that means the same: experiments/migrate_digests.py."""
     study, out = read_study(ROOT / "experiments" / "studies" / f"{name}.yaml"), ROOT / "docs/results" / folder
     todo = [spec.name for spec in _Runner(study, tmp_path, out, ()).open_runs()]
-    stopped = ["unet-own_linear_fine_3-fold1-seed1"]  # after one seed, see docs/results.md
+    stopped = ["unet-own_linear_fine_3-fold1-seed1"]  # after one seed, see docs/studies.md
     assert todo == (stopped if name == "dckd_variants" else [])
     known = {spec.name for spec in study.runs()}
     rows = [row for row in read_table(out / TABLE) if row["run"] in known]
