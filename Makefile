@@ -21,11 +21,14 @@ STAMP := $(VENV)/.installed
 VENV_LABEL ?= .venv-label
 STAMP_LABEL := $(VENV_LABEL)/.installed
 
-.PHONY: help venv demo test test-label test-lowest test-newest lint bench bundles docs release label clean
+PAGE := dckd_ext/export/page/index.html
+
+.PHONY: help venv demo test test-label test-lowest test-newest lint bench bundles docs release label web clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
 	@echo "make demo DATA=DIR    the same on real hippocampus volumes"
+	@echo "make web              the page for \`dckd export BUNDLE --web\`; needs Node.js 20 or newer with npm"
 	@echo "make label            the students in MONAI Label on http://127.0.0.1:8000, in an environment of its own"
 	@echo "                      STUDIES=DIR: your volumes; PORT=8000; BUNDLES=...: others than bundles/*_student_*;"
 	@echo "                      SERVE=...: more arguments of label/serve.py"
@@ -62,7 +65,7 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 
 # one thread: small volumes gain nothing from more, and threads that fight over cores cost much
-test: lint docs
+test: lint docs web
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow --ignore tests/label
 	$(MAKE) test-label
@@ -74,6 +77,16 @@ docs: $(STAMP)
 test-label: $(STAMP) $(STAMP_LABEL)
 	OMP_NUM_THREADS=1 DCKD_LABEL_PYTHON="$(abspath $(VENV_LABEL))/bin/python" \
 		$(VENV)/bin/python -m pytest tests/label
+
+# from the npm registry, by the lock file; no package runs a script of its own
+web: $(PAGE)
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(PAGE): web/node_modules/.installed web/build.mjs web/tsconfig.json $(wildcard web/src/* web/public/*)
+	cd web && npm run --silent check && npm run --silent build -- "$(abspath $(dir $@))"
 
 # by hand, since each fetches a torch of its own
 test-lowest test-newest: test-%:
@@ -104,4 +117,4 @@ label: $(STAMP_LABEL)
 	$(VENV_LABEL)/bin/python label/serve.py $(BUNDLES) --studies "$(or $(STUDIES),runs/label/studies)" --port $(PORT) $(SERVE)
 
 clean:
-	rm -rf $(VENV) $(VENV_LABEL) .venv-lowest .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo
+	rm -rf $(VENV) $(VENV_LABEL) web/node_modules $(dir $(PAGE)) .venv-lowest .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info runs/demo

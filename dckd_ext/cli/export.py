@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["export"]
 
 
-def export(*bundles: str, out: str | None = None) -> None:
+def export(*bundles: str, out: str | None = None, web: bool = False) -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
 
     Writes `models/model.ts`, `models/model.onnx` (which holds the settings of the inference config) and
@@ -17,14 +17,18 @@ def export(*bundles: str, out: str | None = None) -> None:
     Args:
         bundles: folders of bundles.
         out: folder that gets a folder for each bundle; by default the files go into the bundles themselves.
+        web: also write the folder `web`, a page that segments volumes in the visitor's browser (docs/web.md).
 
     Raises:
         ValueError: when there is no bundle, or one cannot be exported; see `dckd_ext.export.export_bundle`.
+        FileNotFoundError: with `web`, when the page has not been built; see `dckd_ext.export.export_page`.
     """
-    from dckd_ext.export import export_bundle
+    from dckd_ext.export import check_page, export_bundle, export_page
 
     if not bundles:
         raise ValueError("Name at least one bundle: dckd export BUNDLE...")
+    if web:
+        check_page()
     for bundle in bundles:
         report = export_bundle(bundle, Path(out) / Path(bundle).resolve().name if out else None)
         files = report.pop("files")
@@ -34,3 +38,7 @@ def export(*bundles: str, out: str | None = None) -> None:
             largest = max(row["max_difference"] for row in rows)
             print(f"{name}: logits differ by at most {largest:.1g} at {len(rows)} sizes")
         print(f"try it:  python {files[-1]} IN... --out DIR")
+        if web:
+            page = export_page(bundle, files[-1].parent)
+            print(f"the page:  python -m http.server 8080 --bind 127.0.0.1 --directory {page}")
+            print("           and open http://127.0.0.1:8080")

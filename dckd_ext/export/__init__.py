@@ -9,19 +9,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dckd_ext.export.bundle import export_bundle
     from dckd_ext.export.networks import differences, read_torchscript, write_onnx, write_torchscript
+    from dckd_ext.export.page import check_page, export_page
     from dckd_ext.export.settings import bundle_settings
     from dckd_ext.export.standalone import predict_source
 
 __all__ = [
     "bundle_settings",
+    "check_page",
     "differences",
     "export_bundle",
+    "export_page",
     "predict_source",
     "read_torchscript",
     "write_onnx",
     "write_torchscript",
 ]
-_HOMES = {"export_bundle": "bundle", "bundle_settings": "settings", "predict_source": "standalone"}
+_HOMES = {
+    "export_bundle": "bundle",
+    "bundle_settings": "settings",
+    "predict_source": "standalone",
+    "check_page": "page",
+    "export_page": "page",
+}
 
 
 def __getattr__(name: str) -> Any:
