@@ -1,13 +1,15 @@
 """Configs, networks and class names of any MONAI bundle, the model zoo's included."""
 
 from dckd_ext.bundle.config import importable, is_distillation, load_bundle_config
-from dckd_ext.bundle.metadata import check_compatible, class_names, in_channels
+from dckd_ext.bundle.matching import check_compatible, class_map
+from dckd_ext.bundle.metadata import class_names, in_channels
 from dckd_ext.bundle.networks import student_network, teacher_network
 from dckd_ext.bundle.options import check_options, is_true
 
 __all__ = [
     "check_compatible",
     "check_options",
+    "class_map",
     "class_names",
     "importable",
     "in_channels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 from monai.bundle import ConfigParser
 from yaml import YAMLError
 
+from dckd_ext.bundle.foreign import numpy_in_weights, on_this_device, override
 from dckd_ext.utils.documents import read_mapping
 
 __all__ = [
     "StrPath",
     "bundle_root",
     "config_file",
+    "evaluated",
     "importable",
     "is_distillation",
     "load_bundle_config",
@@ -27,17 +29,20 @@ __all__ = [
 StrPath = str | PathLike[str]
 
 
-def load_bundle_config(bundle: StrPath) -> ConfigParser:
+def load_bundle_config(bundle: StrPath, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
     """Read a bundle's inference config, or its train config where it has none, with the metadata.
 
-    Nothing is evaluated yet. To evaluate is to run the bundle's code: use bundles that you trust.
+    Nothing is evaluated yet. To evaluate is to run the bundle's code: use bundles that you trust. Without
+    CUDA, expressions that name it name the CPU.
 
     Args:
         bundle: folder of the bundle; `bundle_root` in the config becomes its absolute path.
+        overrides: values for keys of the config, or arguments of its `network_def`; None takes an argument
+            out.
 
     Raises:
         FileNotFoundError: if the folder, its config or its metadata is missing.
-        ValueError: if one of the two is broken; names the file.
+        ValueError: if one of the two is broken, or an override has no place; names the file.
     """
     root = bundle_root(bundle)
     parser, config = ConfigParser(), config_file(root)
@@ -45,9 +50,25 @@ def load_bundle_config(bundle: StrPath) -> ConfigParser:
         parser.read_config(config)
     except (ValueError, AttributeError, YAMLError) as error:  # the second for what is no mapping
         raise ValueError(f"{config}: cannot be read as a config: {' '.join(str(error).split())}") from error
+    parser.set(on_this_device(parser.get()))
     parser.read_meta(read_mapping(metadata_file(root)))
     parser["bundle_root"] = str(root)
+    override(parser, overrides)
     return parser
+
+
+def evaluated(parser: ConfigParser, key: str, instantiate: bool = True) -> Any:
+    """Evaluate a key of a config of `load_bundle_config`, with the bundle's own `scripts`.
+
+    ``torch.load`` in it reads tensors, plain values and NumPy's arrays, and runs no code of its file.
+
+    Args:
+        parser: of the config.
+        key: to evaluate.
+        instantiate: whether to build components, or to give them as `ConfigComponent`.
+    """
+    with importable(Path(parser["bundle_root"])), numpy_in_weights():
+        return parser.get_parsed_content(key, instantiate=instantiate)
 
 
 def is_distillation(bundle: StrPath) -> bool:

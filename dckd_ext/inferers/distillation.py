@@ -11,7 +11,7 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from dckd_ext.networks.taps import Tap
-from dckd_ext.networks.wrappers import first_tensor
+from dckd_ext.networks.wrappers import first_map
 
 __all__ = ["DistillationInferer", "DistillationOutput", "run_tapped"]
 
@@ -81,29 +81,24 @@ class DistillationInferer(Inferer):
             kwargs: ignored.
         """
         ids = _case_ids(case_ids, len(inputs), inputs.device)
-        logits, features = run_tapped(network, inputs, self.student_tap)
+        logits, features = run_tapped(network, inputs, self.student_tap, "student")
         if teacher_logits is None or (teacher_features is None and self.teacher_tap is not None):
             self.teacher.to(inputs.device)
             with torch.no_grad():
-                answer, teacher_features = run_tapped(self.teacher, inputs, self.teacher_tap)
+                answer, teacher_features = run_tapped(self.teacher, inputs, self.teacher_tap, "teacher")
             teacher_logits = answer if teacher_logits is None else teacher_logits
         return DistillationOutput(logits, teacher_logits, features, teacher_features, ids)
 
 
-def run_tapped(network: Any, inputs: Tensor, tap_name: str | None) -> tuple[Tensor, Tensor | None]:
+def run_tapped(
+    network: Any, inputs: Tensor, tap_name: str | None, whose: str = "network"
+) -> tuple[Tensor, Tensor | None]:
     """Run a network; return its full-resolution logits, ``BCDHW``, and the map at a tap, or None without."""
     if tap_name is None:
-        return _first_head(network(inputs), inputs), None
+        return first_map(network(inputs), inputs, whose), None
     with Tap(network, tap_name) as tap:
-        logits = _first_head(network(inputs), inputs)
+        logits = first_map(network(inputs), inputs, whose)
     return logits, tap.output
-
-
-def _first_head(output: Any, inputs: Tensor) -> Tensor:
-    logits = first_tensor(output)
-    return (
-        logits[:, 0] if logits.ndim > inputs.ndim else logits
-    )  # DynUNet stacks its heads: (B, heads, C, DHW)
 
 
 def _case_ids(case_ids: Any, batch: int, device: torch.device) -> Tensor:

@@ -8,7 +8,9 @@ import torch
 import torch.nn as nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-__all__ = ["Teacher", "first_tensor", "unwrap"]
+from dckd_ext.networks.class_maps import ClassMap, plain_class_map
+
+__all__ = ["Teacher", "first_map", "first_tensor", "unwrap"]
 
 
 class Teacher(nn.Module):
@@ -18,21 +20,27 @@ class Teacher(nn.Module):
     `network`. Ours.
     """
 
-    def __init__(self, network: nn.Module, label_map: Mapping[int, int] | None = None) -> None:
+    def __init__(self, network: nn.Module, label_map: Mapping[int, int] | ClassMap | None = None) -> None:
         """Freeze `network`.
 
         Args:
-            network: gives logits or, by deep supervision, a list of them or a stack (B, heads, C, DHW).
-            label_map: student class of every teacher class. Teacher classes that go to one student class are
-                merged: their probabilities add up (logsumexp of the logits). Without it the order stays.
+            network: gives logits or, by deep supervision, a list of them, a stack (B, heads, C, DHW) or a
+                dict whose first entry they are.
+            label_map: student class of every teacher class, or a `ClassMap`. Teacher classes that go to one
+                student class are merged: their probabilities add up. Without it the order stays.
 
         Raises:
             ValueError: if the map leaves a gap in the teacher's or the student's classes.
         """
         super().__init__()
-        self.network = network.requires_grad_(False)
-        self.sources = None if label_map is None else _sources(label_map)
-        self.train(False)
+        self.network = network
+        self.class_map = plain_class_map(label_map) if isinstance(label_map, Mapping) else label_map
+        self.requires_grad_(False).train(False)  # not of `network`: a scripted one has no such method
+
+    @property
+    def regions(self) -> bool:
+        """Whether it answers with regions that may overlap, a sigmoid each, in place of classes."""
+        return self.class_map is not None and self.class_map.to_regions
 
     @property
     def tapped(self) -> nn.Module:
@@ -55,17 +63,8 @@ class Teacher(nn.Module):
         Raises:
             ValueError: if the label map is for another number of classes than the network gives.
         """
-        logits = first_tensor(self.network(image))
-        if logits.dim() == image.dim() + 1:
-            logits = logits[:, 0]
-        if self.sources is None:
-            return logits
-        classes = sum(len(source) for source in self.sources)
-        if logits.shape[1] != classes:
-            raise ValueError(
-                f"label_map is for {classes} teacher classes, the teacher gives {logits.shape[1]}"
-            )
-        return torch.cat([logits[:, source].logsumexp(1, keepdim=True) for source in self.sources], dim=1)
+        logits = first_map(self.network(image), image, "teacher")
+        return logits if self.class_map is None else self.class_map(logits)
 
 
 def unwrap(network: nn.Module) -> nn.Module:
@@ -80,25 +79,40 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 
 def first_tensor(output: object) -> torch.Tensor:
-    """Return the output of a module, or its first tensor where it is a list or tuple.
+    """Return the output of a module, or the first tensor of its list, tuple or dict.
 
     Raises:
         TypeError: if there is no tensor.
     """
-    while isinstance(output, (list, tuple)) and output:
-        output = output[0]
+    while isinstance(output, (list, tuple, Mapping)) and output:
+        output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
     if not isinstance(output, torch.Tensor):
         raise TypeError(f"Expected a tensor or a list of tensors, got {type(output).__name__}")
     return output
 
 
-def _sources(label_map: Mapping[int, int]) -> list[list[int]]:
-    """Teacher classes of each student class; keys may be strings, as JSON has no others."""
-    targets = {int(teacher): int(student) for teacher, student in label_map.items()}
-    classes = sorted(set(targets.values()))
-    if not targets or sorted(targets) != list(range(len(targets))) or classes != list(range(len(classes))):
+def first_map(output: object, image: torch.Tensor, whose: str = "network") -> torch.Tensor:
+    """Return the logits ``BKDHW`` among the outputs of a network (`first_tensor`, or the first of a stack).
+
+    Args:
+        output: of the network; MONAI's DynUNet stacks its heads as (B, heads, K, DHW).
+        image: that it was given, ``BCDHW``.
+        whose: output it is, for the text of the error.
+
+    Raises:
+        TypeError: if there is no tensor.
+        ValueError: if the first map has another size than the image.
+    """
+    logits = first_tensor(output)
+    if logits.dim() == image.dim() + 1:
+        logits = logits[:, 0]
+    if logits.shape[2:] != image.shape[2:]:
         raise ValueError(
-            "label_map must name every teacher class and reach every student class, each numbered from 0 "
-            f"without a gap, got {dict(label_map)}"
+            f"the {whose}'s first output has {_size(logits)} voxels, expected those of its image, "
+            f"{_size(image)}: its first head must be the one of full resolution"
         )
-    return [[teacher for teacher in sorted(targets) if targets[teacher] == student] for student in classes]
+    return logits
+
+
+def _size(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape[2:]))

@@ -250,7 +250,9 @@ def agreement(logits: Tensor, other: Tensor) -> float:
 
 def teacher_digest(teacher: nn.Module) -> str:
     """Digest a teacher's weights, and what else its answers depend on: mirrored axes and mapped classes."""
-    settings = [(getattr(part, "flips", None), getattr(part, "sources", None)) for part in teacher.modules()]
+    settings = [
+        (getattr(part, "flips", None), getattr(part, "class_map", None)) for part in teacher.modules()
+    ]
     text = str([setting for setting in settings if any(setting)])
     return f"{tensors_digest(teacher.state_dict().values())}{text if len(text) > 2 else ''}"
 

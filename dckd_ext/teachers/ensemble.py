@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 __all__ = ["Ensemble"]
 
@@ -35,6 +36,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.flips = _combinations(sorted({*mirrored_axes}))
         self.turn = 0
+        self.regions = any(getattr(member, "regions", False) for member in members)
         self.requires_grad_(False).train(False)
 
     @property
@@ -47,13 +49,16 @@ class Ensemble(nn.Module):
         return super().train(False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logarithm of the mean probabilities, ``BKDHW``, for an image ``BCDHW``."""
+        """Return logits of the mean probabilities, ``BKDHW``, for an image ``BCDHW``."""
         answers = []
         for member in self.members:
             for flip in self.flips:  # none of the axes comes last: what a tap records is not mirrored
-                answers.append(member(image.flip(flip)).log_softmax(1).flip(flip))
+                answers.append(member(image.flip(flip)).flip(flip))
         self.turn = (self.turn + 1) % len(self.members)
-        return torch.stack(answers).logsumexp(0).log_softmax(1)
+        logits = torch.stack(answers)
+        if self.regions:  # each holds or not
+            return logsigmoid(logits).logsumexp(0) - logsigmoid(-logits).logsumexp(0)
+        return logits.log_softmax(2).logsumexp(0).log_softmax(1)
 
 
 def _combinations(axes: Sequence[int]) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dckd_ext.bundle import teacher_network
+from dckd_ext.bundle import class_map, teacher_network
 from dckd_ext.bundle.config import StrPath
 from dckd_ext.networks import Teacher
 from dckd_ext.teachers.ensemble import Ensemble
@@ -21,17 +21,21 @@ TEACH = ("all", "held_out")
 def read_teachers(
     bundles: StrPath | Sequence[StrPath],
     weights: StrPath | Sequence[StrPath] | Mapping[int, StrPath] | None = None,
-    label_map: Mapping[int, int] | None = None,
+    label_map: Mapping[Any, Any] | None = None,
     mirrored_axes: Sequence[int] = (),
+    student_bundle: StrPath | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Teacher | Ensemble:
     """Read the teachers of a distillation.
 
     Args:
-        bundles: folder of the teacher's bundle, or of several.
+        bundles: folder of the teacher's bundle, or of several; or what else `teacher_network` takes.
         weights: of one bundle a file, several, or one for each fold, ``{fold: file}``, whose teacher held
-            that fold out. None: each bundle's ``models/model.pt``.
-        label_map: see `Teacher`.
+            that fold out. None: those that each bundle's own config reads.
+        label_map: see `class_map`; without a student's bundle, see `Teacher`.
         mirrored_axes: see `Ensemble`.
+        student_bundle: folder of the bundle whose classes they have to answer with.
+        config: values for keys of the teachers' configs, see `load_bundle_config`.
 
     Returns:
         The teacher, or the ensemble where there are several or axes to mirror; its members are in the order
@@ -46,12 +50,19 @@ def read_teachers(
     if len(folders) > 1 and weights is not None:
         raise ValueError(
             f"teacher_weights goes with one teacher_bundle, found {len(folders)}. "
-            "Several bundles teach with their own models/model.pt"
+            "Several bundles teach with their own weights"
         )
     pairs = (
         [(folder, None) for folder in folders] if weights is None else [(folders[0], file) for file in files]
     )
-    members = [teacher_network(folder, file, label_map) for folder, file in pairs]
+    members = [
+        teacher_network(
+            *(folder, file),
+            label_map if student_bundle is None else class_map(folder, student_bundle, label_map, config),
+            config,
+        )
+        for folder, file in pairs
+    ]
     return Ensemble(members, mirrored_axes) if len(members) > 1 or mirrored_axes else members[0]
 
 
@@ -72,10 +83,16 @@ def answering(
         mirrored_axes: see `Ensemble`.
 
     Raises:
-        ValueError: for another ``teach``, and for "held_out" without weights by fold.
+        ValueError: for another ``teach``, for "held_out" without weights by fold, and for a student of
+            regions that may overlap.
     """
     if teach not in TEACH:
         raise ValueError(f"teach must be one of {', '.join(TEACH)}, found {teach!r}")
+    if teacher.regions:
+        raise ValueError(
+            "answers of regions that may overlap are not kept: a student of regions is taught with "
+            "--answers live, --teach all and no unlabelled_dir"
+        )
     if teach == "all":
         return _Always(teacher)
     if not isinstance(weights, Mapping):

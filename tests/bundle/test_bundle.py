@@ -307,6 +307,8 @@ def pair(tmp_path, teacher, student, channels=1):
         (TEACHER_CLASSES, SWAP),
         (TEACHER_CLASSES, {"0": 0, "1": 2, "2": 1}),
         (["background", "head", "tail", "background vessel"], {0: 0, 1: 1, 2: 2, 3: 0}),
+        (TEACHER_CLASSES, {"anterior": "anterior", "POSTERIOR": 2}),
+        (["background", "liver", "head", "tail"], {"head": "anterior", 3: "posterior"}),
     ],
 )
 def test_compatible(tmp_path, teacher, label_map):
@@ -318,10 +320,14 @@ def test_compatible(tmp_path, teacher, label_map):
     [
         (TEACHER_CLASSES, None, r"label_map=\{0: 0, 1: 2, 2: 1\}"),
         (["background", "anterior"], None, "differ"),
-        (["background", "anterior", "posterior", "vessel"], None, "differ"),
+        (
+            ["background", "anterior", "posterior", "vessel"],
+            None,
+            r"some of the teacher's .*label_map=\{'anterior': 'anterior', 'posterior': 'posterior'\}",
+        ),
         (["background", "anterior", "tail"], None, "differ.*tail.*posterior"),
         (TEACHER_CLASSES, {0: 0, 1: 1, 2: 2}, "mixes up.*Posterior"),
-        (TEACHER_CLASSES, {0: 0, 1: 1}, "every teacher class"),
+        (TEACHER_CLASSES, {0: 0, 1: 2}, "every student class"),
         (TEACHER_CLASSES, {0: 0, 1: 1, 2: 1}, "every student class"),
     ],
 )

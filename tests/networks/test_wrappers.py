@@ -25,8 +25,8 @@ IMAGE = torch.zeros(2, 1, 3, 5, 4)
 
 @pytest.mark.parametrize(
     "output",
-    [LOGITS, [LOGITS, LOGITS[..., ::2]], (LOGITS,), torch.stack([LOGITS, -LOGITS], dim=1)],
-    ids=["tensor", "list", "tuple", "stack"],
+    [LOGITS, [LOGITS, LOGITS[..., ::2]], (LOGITS,), {"out": LOGITS}, torch.stack([LOGITS, -LOGITS], dim=1)],
+    ids=["tensor", "list", "tuple", "dict", "stack"],
 )
 def test_output_is_one_map_of_logits(output):
     assert torch.equal(Teacher(Heads(output))(IMAGE), LOGITS)
@@ -56,7 +56,14 @@ def test_label_map_must_fit_the_network():
 
 def test_output_without_a_tensor_is_refused():
     with pytest.raises(TypeError, match="dict"):
-        Teacher(Heads({"out": LOGITS}))(IMAGE)
+        Teacher(Heads({}))(IMAGE)
+
+
+def test_a_first_head_of_lower_resolution_is_refused():
+    with pytest.raises(
+        ValueError, match=r"the teacher's first output has 3 x 5 x 2 voxels, expected .* 3 x 5 x 4"
+    ):
+        Teacher(Heads([LOGITS[..., ::2], LOGITS]))(IMAGE)
 
 
 def test_stays_frozen_and_in_eval_mode():
