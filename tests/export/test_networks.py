@@ -1,5 +1,6 @@
 """Exported networks give the bundle's logits at any size that they say they take."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,62 @@ def test_onnx_of_a_unet_takes_any_size_and_leaves_it_as_it_was(traced: tuple[int
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"image": x.numpy()})[0], expected, atol=1e-4)
     assert all("forward" not in vars(module) for module in network.modules())
+
+
+def _by_onnxruntime(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"image": x})[0]
+
+
+def _by_openvino(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    openvino = pytest.importorskip("openvino")
+    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda x: np.array(model(x)[0])
+
+
+RUNTIMES = {"onnxruntime": _by_onnxruntime, "openvino": _by_openvino}
+
+
+def windows(size: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """What a norm's sums go wrong on: no variance, a border of one value, a mean of many deviations."""
+    noise = np.random.default_rng(0).normal(size=(1, 1, *size)).astype(np.float32)
+    dark = noise.copy()
+    dark[:, :, : size[0] // 3] = dark[..., -size[2] // 3 :] = -1.5
+    return {"uniform": np.full_like(noise, 1.3), "dark border": dark, "offset": noise + 100}
+
+
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        (BasicUNet(3, 1, 2, (2, 2, 2, 2, 2, 2)), (96, 128, 96)),
+        (HRNet3D(1, 2, 4, (2,), 1, (4, 4)), (64, 64, 48)),
+    ],
+    ids=["BasicUNet", "HRNet3D"],
+)
+def test_norms_of_large_windows(network: torch.nn.Module, size: tuple[int, ...], tmp_path: Path):
+    """Against float64. As the runtimes' own norms they are off by 2e-3 to 0.2 here."""
+    write_onnx(network.eval(), tmp_path / "model.onnx", 1, [32, 48, 32], {})
+    exact = copy.deepcopy(network).double()
+    runs = {name: load(tmp_path / "model.onnx") for name, load in RUNTIMES.items()}
+    for name, window in windows(size).items():
+        with torch.inference_mode():
+            expected = exact(torch.from_numpy(window).double()).numpy()
+        most = 1e-4 * max(1, np.abs(expected).max())
+        for runtime, run in runs.items():
+            np.testing.assert_allclose(run(window), expected, rtol=0, atol=most, err_msg=f"{name}, {runtime}")
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_written_norm_is_torch_s(affine: bool, tmp_path: Path):
+    norm = torch.nn.InstanceNorm3d(3, affine=affine, eps=1e-3)
+    if affine:
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    x = torch.randn(2, 3, 5, 6, 7) * 4 + 2
+    write_onnx(norm, tmp_path / "model.onnx", 3, [4, 4, 4], {})
+    found = _by_onnxruntime(tmp_path / "model.onnx")(x.numpy())
+    torch.testing.assert_close(torch.from_numpy(found), norm(x))
+    assert "forward" not in vars(norm)
 
 
 def test_settings_travel_in_the_file(tmp_path: Path):
