@@ -18,7 +18,11 @@ from dckd_ext.utils.errors import root_cause
 __all__ = ["COMMANDS", "command_line", "main"]
 
 COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
-_EXTRAS = {"matplotlib": "report", "onnx": "export", "onnxscript": "export", "onnxruntime": "export"}
+_EXTRAS = {
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    "matplotlib": "report",
+    "openvino": "openvino",
+}
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ def export(*bundles: str, out: str | None = None, web: bool = False) -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
 
     Writes `models/model.ts`, `models/model.onnx` (which holds the settings of the inference config) and
-    `predict.py`, which segments volumes with numpy, nibabel and onnxruntime alone. This runs the code of
-    the bundles: use those that you trust (docs/security.md).
+    `predict.py`, which segments volumes with numpy, nibabel and openvino or onnxruntime. This runs the
+    code of the bundles: use those that you trust (docs/security.md).
 
     Args:
         bundles: folders of bundles.

@@ -19,6 +19,8 @@ def predict(
     overlap: float | None = None,
     max_voxels: Integer | None = None,
     existing: Literal["refuse", "skip", "replace"] = "refuse",
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> None:
     """Segment volumes; a case that fails does not stop the others.
 
@@ -30,6 +32,8 @@ def predict(
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
         max_voxels: the most that a volume is resampled to; by default the bundle's, or what the memory holds.
         existing: where a mask is there already: refuse to begin, skip the volume, or replace the mask.
+        runtime: of the network; auto is OpenVINO where it is installed, else ONNX Runtime.
+        precision: of the network; bfloat16 with OpenVINO alone.
 
     Raises:
         FileNotFoundError: when an input or the network is missing.
@@ -45,5 +49,5 @@ def predict(
     if not inputs:
         raise ValueError("Name at least one volume or folder: dckd predict BUNDLE IN... --out DIR")
     file = path / "models" / "model.onnx" if path.is_dir() else path
-    if exported.predict(inputs, out, file, threads, overlap, max_voxels, existing):
+    if exported.predict(inputs, out, file, threads, overlap, max_voxels, existing, runtime, precision):
         sys.exit(1)

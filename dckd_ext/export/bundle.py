@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import onnxruntime  # noqa: F401  its lack is told before anything is done
 import torch
 from torch import Tensor, nn
 
@@ -76,7 +77,7 @@ def export_bundle(bundle: str | PathLike[str], out: str | PathLike[str] | None =
 
 
 def _onnx_network(file: Path) -> Callable[[Tensor], Tensor]:
-    run, _ = predict.load_model(file)
+    run, _ = predict.load_model(file, runtime="onnxruntime")
     return lambda image: torch.from_numpy(run(image.numpy()))
 
 

@@ -1,4 +1,4 @@
-"""Segment volumes with an exported network, without torch: it needs numpy, nibabel and onnxruntime.
+"""Segment volumes with an exported network, by numpy, nibabel and openvino or onnxruntime, without torch.
 
     python predict.py IN... --out DIR
 
@@ -23,7 +23,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-import onnxruntime
 
 from dckd_ext.data.grids import (
     Grid,
@@ -46,6 +45,7 @@ from dckd_ext.data.volumes import (
     read_volume,
     warn_of,
 )
+from dckd_ext.export.runtimes import PRECISIONS, RUNTIMES, Network, load_network, onnx_metadata
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
 
@@ -87,14 +87,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one a core")
     parser.add_argument("--overlap", type=float, metavar="X", help="of windows; default: the bundle's")
     parser.add_argument("--max_voxels", type=int, metavar="N", help="that a volume is resampled to, at most")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="auto: OpenVINO if installed")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16: OpenVINO only")
     parser.add_argument("--existing", choices=EXISTING, default="refuse", help="masks that are there already")
     options = parser.parse_args(arguments)
     try:
         failed = predict(
             *(options.inputs, options.out, options.model),
             *(options.threads, options.overlap, options.max_voxels, options.existing),
+            *(options.runtime, options.precision),
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
@@ -111,6 +114,8 @@ def predict(
     overlap: float | None = None,
     max_voxels: int | None = None,
     existing: str = "refuse",
+    runtime: str = "auto",
+    precision: str = "float32",
 ) -> dict[str, str]:
     """Segment files one after another; go on after one that fails.
 
@@ -122,6 +127,8 @@ def predict(
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
         max_voxels: the most that a volume is resampled to; by default the bundle's, or what the memory holds.
         existing: where a mask is there already: "refuse" to begin, "skip" the volume, or "replace" the mask.
+        runtime: "onnxruntime", "openvino", or "auto", which is OpenVINO where it is installed.
+        precision: "float32", or with OpenVINO "bfloat16".
 
     Returns:
         The error of every input that failed; they are printed too.
@@ -130,11 +137,12 @@ def predict(
         FileNotFoundError: when an input or the model is missing; nothing is done then, nor for a ValueError.
         ValueError: when there is nothing to segment, two masks would have one name or are there already, or
             the model is unfit.
+        ModuleNotFoundError: when the runtime is not installed.
         OSError: before the first volume, when ``out`` cannot be written to or another process has it.
         KeyboardInterrupt: at Ctrl-C; says how many are done, and their masks are whole.
     """
     masks = _masks(inputs, Path(out))
-    network, settings = load_model(model, threads)
+    network, settings = load_model(model, threads, runtime, precision)
     if overlap is not None:
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap: expected a number from 0 to below 1, found {overlap}")
@@ -146,13 +154,12 @@ def predict(
         for step in resampling:
             step["max_voxels"] = max_voxels
     masks = _without_existing(masks, existing)
+    print(f"{model}: {network.runtime}", flush=True)
     with claimed(out):
         return _segment_all(masks, network, settings)
 
 
-def _segment_all(
-    masks: Mapping[Path, Path], network: Callable[[Array], Array], settings: Mapping[str, Any]
-) -> dict[str, str]:
+def _segment_all(masks: Mapping[Path, Path], network: Network, settings: Mapping[str, Any]) -> dict[str, str]:
     failed: dict[str, str] = {}
     for number, (target, path) in enumerate(masks.items()):
         start = time.perf_counter()
@@ -174,33 +181,36 @@ def _segment_all(
     return failed
 
 
-def load_model(file: str | Path, threads: int = 0) -> tuple[Callable[[Array], Array], dict[str, Any]]:
+def load_model(
+    file: str | Path, threads: int = 0, runtime: str = "auto", precision: str = "float32"
+) -> tuple[Network, dict[str, Any]]:
     """Load a network and its settings.
 
     Returns:
-        A function from windows, float32, `BCXYZ`, to logits of the same size; and the settings.
+        The network, from windows, float32, `BCXYZ`, to logits of the same size; and the settings.
 
     Raises:
         FileNotFoundError: when there is no such file.
+        ModuleNotFoundError: when the runtime is not installed.
         ValueError: when it cannot be read, holds no settings or those of another format, or was exported from
             other weights than the model.pt beside it.
     """
-    session = _session(Path(file), threads)
-    settings = _settings(Path(file), session)
+    network = load_network(Path(file), threads, runtime, precision)
+    settings = _settings(Path(file))
     weights = Path(file).with_name("model.pt")
     if weights.is_file() and weights_hash(weights) != settings["weights_sha256"]:
         raise ValueError(f"{file}: was exported from other weights than {weights}: run `dckd export BUNDLE`")
-    name = session.get_inputs()[0].name
-    return lambda windows: session.run(None, {name: windows})[0], settings
+    return network, settings
 
 
 def read_settings(file: str | Path) -> dict[str, Any]:
-    """Read the settings of a network.
+    """Read the settings of a network, which has to be one that a runtime can load.
 
     Raises:
         FileNotFoundError: as `load_model`, and ValueError too.
     """
-    return _settings(Path(file), _session(Path(file), 1))
+    load_network(Path(file), 1)
+    return _settings(Path(file))
 
 
 def segment(
@@ -288,22 +298,8 @@ def _without_existing(masks: dict[Path, Path], existing: str) -> dict[Path, Path
     return {target: path for target, path in masks.items() if existing == "replace" or target not in there}
 
 
-def _session(file: Path, threads: int) -> Any:
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no network at {file}: make it with `dckd export BUNDLE`")
-    if threads < 0:
-        raise ValueError(f"threads: expected 0 (one a core) or more, found {threads}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own types
-        raise ValueError(f"{file}: cannot be read as an ONNX network: {error}") from error
-
-
-def _settings(file: Path, session: Any) -> dict[str, Any]:
-    metadata = session.get_modelmeta().custom_metadata_map
+def _settings(file: Path) -> dict[str, Any]:
+    metadata = onnx_metadata(file)
     if KEY not in metadata:
         raise ValueError(
             f"{file}: has no settings, its metadata has the keys {sorted(metadata)}, expected {KEY!r} from "

@@ -20,7 +20,7 @@ from dckd_ext.cli import _EXTRAS, COMMANDS, command_line, main
 
 ROOT = Path(__file__).parents[2]
 TEACHER = ROOT / "docs" / "results" / "hippocampus" / "teacher"
-HEAVY = ("torch", "monai", "scipy", "numpy", "nibabel", "onnxruntime")
+HEAVY = ("torch", "monai", "scipy", "numpy", "nibabel", "onnxruntime", "openvino")
 LEAST = {
     "fetch": ["NAME"],
     "pack": ["BUNDLE", "--out", "DIR"],
@@ -229,7 +229,6 @@ def test_commands_of_the_documentation_are_found():
         (["report", f"teacher={TEACHER}", "--out", "OUT/report.html"], "matplotlib", "report"),
         (["study", "absent.yaml"], "matplotlib", "report"),
         (["export", "absent"], "onnxruntime", "export"),
-        (["predict", "absent", "x.nii", "--out", "y"], "onnxruntime", "export"),
     ],
 )
 def test_a_missing_extra_is_named_and_nothing_written(

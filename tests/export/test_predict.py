@@ -153,13 +153,13 @@ def test_sliding_window(shape: Any, roi: Any, overlap: float):
 
 
 def test_imports():
-    """The standard library, numpy, nibabel and onnxruntime; pynrrd only where a NRRD file is read."""
+    """The standard library, numpy, nibabel; a runtime when it is chosen, pynrrd where a NRRD file is read."""
     tree = ast.parse(predict_source())
     top = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in tree.body if _imports(n)}
     inside = {n.names[0].name for n in ast.walk(tree) if isinstance(n, ast.Import)} - top
     others = {str(name).partition(".")[0] for name in top} - set(sys.stdlib_module_names)
-    assert others == {"numpy", "nibabel", "onnxruntime"}
-    assert inside - set(sys.stdlib_module_names) == {"nrrd"}
+    assert others == {"numpy", "nibabel"}
+    assert inside - set(sys.stdlib_module_names) == {"nrrd", "onnxruntime", "openvino"}
 
 
 def test_the_shipped_file_has_every_name_once():
@@ -289,7 +289,9 @@ def test_nrrd_without_pynrrd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr(module, "load_model", lambda file, threads: (bright, copy.deepcopy(CONFIG)))
+    monkeypatch.setattr(
+        module, "load_model", lambda *given: (module.Network(bright, "numpy"), copy.deepcopy(CONFIG))
+    )
     return module.predict
 
 
