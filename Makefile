@@ -92,7 +92,7 @@ $(PAGE): web/node_modules/.installed web/build.mjs web/tsconfig.json $(wildcard 
 test-lowest test-newest: test-%:
 	$(PYTHON) -m venv --clear .venv-$*
 	$(if $(filter lowest,$*),$(PYTHON) tests/lowest_versions.py) > .venv-$*/constraints.txt
-	.venv-$*/bin/python -m pip install $(TORCH_INDEX) -c .venv-$*/constraints.txt -e '.[report,export,bench,test]'
+	.venv-$*/bin/python -m pip install $(TORCH_INDEX) -c .venv-$*/constraints.txt -e '.[report,export,dicom,bench,test]'
 	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -m "not slow"
 
 bench: $(STAMP)

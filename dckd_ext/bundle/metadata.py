@@ -7,9 +7,10 @@ from typing import Any
 from dckd_ext.bundle.config import StrPath, bundle_root, metadata_file
 from dckd_ext.utils.documents import read_mapping
 
-__all__ = ["class_names", "in_channels"]
+__all__ = ["class_names", "in_channels", "segments"]
 
 _CLASSES = ("channel_def", "label_def")  # the second in one of the model zoo's bundles
+_CODES = ("category", "type", "modifier", "region")
 
 
 def class_names(bundle: StrPath) -> dict[int, str]:
@@ -48,11 +49,44 @@ def in_channels(bundle: StrPath) -> int:
     return int(_metadata(bundle, "network_data_format#inputs#image#num_channels"))
 
 
+def segments(bundle: StrPath) -> dict[str, dict[str, Any]]:
+    """Read what a DICOM SEG says of a bundle's classes, by their names, from its metadata.
+
+    Args:
+        bundle: folder of the bundle.
+
+    Returns:
+        Of a class ``label`` (text), and the codes ``category``, ``type``, ``modifier`` and ``region`` (value,
+        scheme, meaning), as far as the metadata has `segments` for the output `pred`; those of other names,
+        which a copy with its own classes may keep, are left out.
+
+    Raises:
+        FileNotFoundError: if the folder or its metadata is missing.
+        ValueError: if they have another key, or a code is no three texts.
+    """
+    names = class_names(bundle).values()
+    stated = _metadata(bundle, "network_data_format#outputs#pred").get("segments") or {}
+    found = {name: segment for name, segment in stated.items() if name in names}
+    for name, segment in found.items():
+        for key, value in segment.items():
+            text = key == "label" and isinstance(value, str)
+            if not text and not (key in _CODES and _is_code(value)):
+                raise ValueError(
+                    f"'network_data_format#outputs#pred#segments#{name}' of {bundle}: expected a label, and "
+                    f"codes (value, scheme, meaning) for {', '.join(_CODES)}, found {key}: {value!r}"
+                )
+    return found
+
+
 def _has(bundle: StrPath, key: str) -> bool:
     try:
         return isinstance(_metadata(bundle, key), dict)
     except ValueError:
         return False
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(part, str) for part in value)
 
 
 def _metadata(bundle: StrPath, key: str) -> Any:

@@ -43,6 +43,7 @@ __all__ = [
     "ENDINGS",
     "Volume",
     "channels_first",
+    "check_place",
     "constant_note",
     "count_not_finite",
     "is_volume",
@@ -125,7 +126,15 @@ def read_volume(
             affine that cannot be inverted, or is larger than ``max_extent``; the text leaves the file out.
     """
     volume = _read_nrrd(Path(path), nrrd_spacing) if _is_nrrd(path) else _read_nifti(Path(path))
-    volume = replace(volume, stored_order=nrrd_spacing is not None)
+    return check_place(replace(volume, stored_order=nrrd_spacing is not None), max_extent)
+
+
+def check_place(volume: Volume, max_extent: Sequence[float] | None = None) -> Volume:
+    """Return a volume with a note where its extent is not plausible.
+
+    Raises:
+        ValueError: when its affine cannot be inverted, or it is larger than ``max_extent``.
+    """
     if not np.isfinite(volume.affine).all() or not abs(np.linalg.det(volume.affine[:3, :3])) > 0:
         raise ValueError(f"expected an affine that can be inverted, found {volume.affine.tolist()}")
     if max_extent and (problem := extent_problem(volume.grid.shape, voxel_edges(volume.affine), max_extent)):

@@ -2,8 +2,9 @@
 
     python predict.py IN... --out DIR
 
-IN are NIfTI or NRRD files (NRRD needs pynrrd too) or folders of them; DIR gets one CASE_seg.nii.gz a volume,
-in the geometry of its image. `dckd export` writes this file beside the network, whose file holds the settings
+IN are NIfTI or NRRD files (NRRD needs pynrrd too), folders of them, or folders and zips of DICOM series
+(which need pydicom and highdicom); DIR gets one CASE_seg.nii.gz a volume, in the geometry of its image, or
+CASE_seg.dcm, a DICOM SEG. `dckd export` writes this file beside the network, whose file holds the settings
 of the bundle's inference config; there it stands alone, with the modules of dckd_ext that it needs in the
 place of their imports. Volumes are treated as MONAI's transforms do.
 """
@@ -24,6 +25,9 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from dckd_ext.data.dicom_files import dicom_package
+from dckd_ext.data.dicom_seg import write_segmentation
+from dckd_ext.data.dicom_series import series_at
 from dckd_ext.data.grids import (
     Grid,
     check_resampling,
@@ -33,6 +37,7 @@ from dckd_ext.data.grids import (
     slabs,
     voxel_edges,
 )
+from dckd_ext.data.images import image_paths, read_image
 from dckd_ext.data.naming import case_names
 from dckd_ext.data.volumes import (
     ENDINGS,
@@ -42,7 +47,6 @@ from dckd_ext.data.volumes import (
     count_not_finite,
     is_volume,
     mask_image,
-    read_volume,
     warn_of,
 )
 from dckd_ext.export.runtimes import PRECISIONS, RUNTIMES, Network, load_network, onnx_metadata
@@ -78,8 +82,15 @@ _AFFINE_TOLERANCE = 1e-3  # MONAI's: edges that agree so far are the same
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit code."""
     parser = argparse.ArgumentParser(description="Segment volumes with an exported network.")
-    parser.add_argument("inputs", nargs="+", metavar="IN", help=f"a file or folder of {', '.join(ENDINGS)}")
-    parser.add_argument("--out", required=True, metavar="DIR", help="gets one CASE_seg.nii.gz a volume")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help=f"a file or folder of {', '.join(ENDINGS)}, or a folder or zip of DICOM series",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="gets one CASE_seg.nii.gz a volume, or CASE_seg.dcm"
+    )
     beside = Path(__file__).resolve().parent / "models" / "model.onnx"
     parser.add_argument(
         "--model", default=beside, metavar="FILE", help="default: models/model.onnx beside this"
@@ -90,12 +101,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="auto: OpenVINO if installed")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16: OpenVINO only")
     parser.add_argument("--existing", choices=EXISTING, default="refuse", help="masks that are there already")
+    parser.add_argument(
+        "--series",
+        metavar="X",
+        help="which of several DICOM series: number, UID or description, with * and ?",
+    )
+    parser.add_argument("--nifti", action="store_true", help="masks of DICOM series as CASE_seg.nii.gz too")
     options = parser.parse_args(arguments)
     try:
         failed = predict(
             *(options.inputs, options.out, options.model),
             *(options.threads, options.overlap, options.max_voxels, options.existing),
             *(options.runtime, options.precision),
+            *(options.series, options.nifti),
         )
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"predict: {error}", file=sys.stderr)
@@ -116,12 +134,14 @@ def predict(
     existing: str = "refuse",
     runtime: str = "auto",
     precision: str = "float32",
+    series: str | None = None,
+    nifti: bool = False,
 ) -> dict[str, str]:
     """Segment files one after another; go on after one that fails.
 
     Args:
-        inputs: files, or folders of files.
-        out: folder of the masks, uint8, one CASE_seg.nii.gz an input.
+        inputs: files, folders of files, or folders and zips of DICOM series.
+        out: folder of the masks, one CASE_seg.nii.gz a volume, uint8, and one CASE_seg.dcm a DICOM series.
         model: ONNX file that `dckd export` wrote.
         threads: of the network; 0 is one a core.
         overlap: of neighbouring windows, from 0 to below 1; by default the bundle's.
@@ -129,6 +149,8 @@ def predict(
         existing: where a mask is there already: "refuse" to begin, "skip" the volume, or "replace" the mask.
         runtime: "onnxruntime", "openvino", or "auto", which is OpenVINO where it is installed.
         precision: "float32", or with OpenVINO "bfloat16".
+        series: which of several DICOM series, see `dckd_ext.data.dicom_series.choose_series`.
+        nifti: write the masks of DICOM series as NIfTI too.
 
     Returns:
         The error of every input that failed; they are printed too.
@@ -141,7 +163,7 @@ def predict(
         OSError: before the first volume, when ``out`` cannot be written to or another process has it.
         KeyboardInterrupt: at Ctrl-C; says how many are done, and their masks are whole.
     """
-    masks = _masks(inputs, Path(out))
+    masks = _masks(inputs, Path(out), series)
     network, settings = load_model(model, threads, runtime, precision)
     if overlap is not None:
         if not 0 <= overlap < 1:
@@ -153,20 +175,23 @@ def predict(
         resampling = [step for step in settings["steps"] if step["step"] in ("spacing", "resample")]
         for step in resampling:
             step["max_voxels"] = max_voxels
-    masks = _without_existing(masks, existing)
+    masks = _without_existing(masks, existing, nifti)
     print(f"{model}: {network.runtime}", flush=True)
     with claimed(out):
-        return _segment_all(masks, network, settings)
+        return _segment_all(masks, network, settings, nifti)
 
 
-def _segment_all(masks: Mapping[Path, Path], network: Network, settings: Mapping[str, Any]) -> dict[str, str]:
+def _segment_all(
+    masks: Mapping[Path, Path], network: Network, settings: Mapping[str, Any], nifti: bool
+) -> dict[str, str]:
     failed: dict[str, str] = {}
     for number, (target, path) in enumerate(masks.items()):
         start = time.perf_counter()
         try:
             mask, image = segment(path, network, settings)
-            with written_whole(target) as beside:
-                nibabel.save(mask_image(mask, image.grid, image.header), beside)
+            for file in _files(target, nifti):
+                with written_whole(file) as beside:
+                    _write(beside, mask, image, path, settings)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{number - len(failed)} of {len(masks)} cases are done") from None
         except Exception as error:
@@ -264,30 +289,41 @@ def weights_hash(file: Path) -> str:
 # Reading and writing
 
 
-def _masks(inputs: Sequence[str | Path], out: Path) -> dict[Path, Path]:
+def _masks(inputs: Sequence[str | Path], out: Path, series: str | None = None) -> dict[Path, Path]:
     """Input of every mask."""
-    volumes: dict[Path, None] = {}  # in order, each once
-    for given in map(Path, inputs):
-        if not given.exists():
-            raise FileNotFoundError(f"{given}: there is no such file or folder")
-        files = sorted(given.iterdir()) if given.is_dir() else [given]
-        found = list(filter(is_volume, files))
-        if not found:
-            raise ValueError(f"{given}: expected volumes ({', '.join(ENDINGS)}), found none")
-        volumes.update(dict.fromkeys(found))
+    found = (image_paths(Path(given), series) for given in inputs)
+    volumes = [*dict.fromkeys(path for paths in found for path in paths)]  # in order, each once
     names = case_names([file.absolute() for file in volumes])
-    masks = {out / f"{name}_seg.nii.gz": file for name, file in zip(names, volumes, strict=True)}
+    endings = [".nii.gz" if is_volume(file) else ".dcm" for file in volumes]
+    if ".dcm" in endings:
+        dicom_package("highdicom")  # rather now than after the first volume
+    masks = {
+        out / f"{name}_seg{ending}": file for name, ending, file in zip(names, endings, volumes, strict=True)
+    }
     overwritten = {target.resolve() for target in masks} & {file.resolve() for file in masks.values()}
     if overwritten:
         raise ValueError(f"{min(overwritten)} is an input and would be overwritten: choose another --out")
     return masks
 
 
-def _without_existing(masks: dict[Path, Path], existing: str) -> dict[Path, Path]:
+def _files(target: Path, nifti: bool) -> list[Path]:
+    """Return what is written: a DICOM SEG, as NIfTI too if that is wanted, or a NIfTI file."""
+    also = nifti and target.suffix == ".dcm"
+    return [target, target.with_suffix(".nii.gz")] if also else [target]
+
+
+def _write(file: Path, mask: Array, image: Volume, path: Path, settings: Mapping[str, Any]) -> None:
+    if file.suffix == ".dcm":
+        write_segmentation(file, mask, series_at(path), image.affine, settings)
+    else:
+        nibabel.save(mask_image(mask, image.grid, image.header), file)
+
+
+def _without_existing(masks: dict[Path, Path], existing: str, nifti: bool) -> dict[Path, Path]:
     """Keep what is to be made; say what is left out or replaced."""
     if existing not in EXISTING:
         raise ValueError(f"existing: expected {', '.join(EXISTING)}, found {existing!r}")
-    there = [target for target in masks if target.exists()]
+    there = [target for target in masks if any(file.exists() for file in _files(target, nifti))]
     if there and existing == "refuse":
         raise ValueError(
             f"{len(there)} of {len(masks)} masks are there already, such as {there[0]}: choose --existing "
@@ -322,8 +358,8 @@ def _read(
     nrrd_spacing: Sequence[float] | None,
     max_extent: Sequence[float] | None,
 ) -> tuple[Array, Volume]:
-    """Read a file as ``ReadVolumed`` and ``CheckVolumed`` do; give its voxels as `CXYZ`, and the volume."""
-    image = read_volume(path, nrrd_spacing, max_extent)
+    """Read a volume as ``ReadVolumed`` and ``CheckVolumed`` do; give its voxels as `CXYZ`, and the volume."""
+    image = read_image(path, nrrd_spacing, max_extent)
     voxels = channels_first(image.voxels, channels)
     with np.errstate(over="ignore"):
         voxels = voxels.astype(dtype or voxels.dtype, copy=False)

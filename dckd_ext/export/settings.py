@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigComponent, ConfigParser
 
-from dckd_ext.bundle import class_names, in_channels, load_bundle_config
+from dckd_ext.bundle import class_names, in_channels, load_bundle_config, segments
 from dckd_ext.export.predict import FORMAT, weights_hash
 
 __all__ = ["bundle_settings"]
@@ -27,7 +27,7 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
 
     Returns:
         Plain values for JSON: ``format``, ``bundle``, ``version``, ``weights_sha256``, ``classes``,
-        ``channels``, ``read`` (how files are read), ``steps`` (in order) and ``window``.
+        ``segments``, ``channels``, ``read`` (how files are read), ``steps`` (in order) and ``window``.
 
     Raises:
         FileNotFoundError: if the folder, its config, metadata or weights are missing.
@@ -47,6 +47,7 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
         "version": str(config["_meta_"].get("version", "")),
         "weights_sha256": weights_hash(root / "models" / "model.pt"),
         "classes": list(class_names(root).values()),
+        "segments": segments(root),
         "channels": in_channels(root),
         "read": {key: value for key, value in reads[0].items() if key != "step"},
         "steps": [step for step in before if step and step["step"] != "read"],
