@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 step=${1:?data or teacher} bundle=$PWD/bundles/abus_teacher_segmentation out=$PWD/runs
 data=(--dataset_dir "$out/abus_data" --spacing "[1.0,1.0,1.0]" --patch_size "[32,32,32]")
-training=(--epochs 10 --val_interval 5 --autocast bfloat16 --resume true) scoring=(--split 0)
+training=(--epochs 10 --val_interval 5 --autocast "$(python -m dckd_ext.utils.processor)" --resume true) scoring=(--split 0)
 source demo/functions.sh
 
 case $step in

@@ -32,7 +32,8 @@ distil() { # RUN STUDENT OPTION...: the teacher into the student's network, then
 bundle_of() { echo "$bundles/hippocampus_$1_student_segmentation"; }
 
 # plain and distilled students alike
-precision=(--autocast bfloat16)
+dtype=$(python -m dckd_ext.utils.processor) # bfloat16 where the processor has it
+precision=(--autocast "$dtype")
 
 teacher=$bundles/hippocampus_teacher_segmentation unet=$(bundle_of unet) hrnet=$(bundle_of hrnet)
 case $step in
@@ -61,7 +62,7 @@ recipe)
         overlay=experiments/augmentation/$trial.yaml patch="[32,48,32]"
         [ -f "$overlay" ] || overlay=
         [ "$trial" = larger ] && patch="[40,56,40]"
-        train "recipe/$trial" "$unet" --fold 1 --held_out "[0]" --epochs 30 --autocast bfloat16 --patch_size "$patch"
+        train "recipe/$trial" "$unet" --fold 1 --held_out "[0]" --epochs 30 "${precision[@]}" --patch_size "$patch"
         evaluate "recipe/$trial" "$unet" --split 1 --patch_size "$patch"
     done
     ;;

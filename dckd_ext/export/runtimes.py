@@ -126,6 +126,8 @@ def _by_openvino(file: Path, threads: int, precision: str) -> Network:
     import openvino
 
     core = openvino.Core()
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ValueError("precision: this processor does not compute in bfloat16: use float32")
     options: dict[str, Any] = {
         # by itself OpenVINO takes bfloat16 or float16 where the processor has them
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],

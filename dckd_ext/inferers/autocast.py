@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from dckd_ext.inferers.convolutions import SingleWindowsByOneDNN, SmallMapsInFloat32
 from dckd_ext.utils.precision import to_float32
+from dckd_ext.utils.processor import bfloat16_slowdown
 
 __all__ = ["DTYPES", "AutocastInferer"]
 
@@ -24,7 +27,7 @@ class AutocastInferer(Inferer):
     device, in training, validation and inference. Training in float16 also needs a gradient scaler, which
     the trainer's ``amp=True`` brings; bfloat16 needs none. On a CPU, convolutions of maps smaller than their
     kernel train in float32 all the same (`SmallMapsInFloat32`), and those of single windows in float32 get
-    the fast kernel (`SingleWindowsByOneDNN`).
+    the fast kernel (`SingleWindowsByOneDNN`). bfloat16 on a CPU that has none is warned of, once.
 
     Args:
         inferer: the inferer to run.
@@ -51,8 +54,20 @@ class AutocastInferer(Inferer):
         device_type = inputs.device.type
         if device_type == "cpu" and self.dtype is torch.float16:
             raise ValueError("float16 autocast is not supported on a CPU: use bfloat16")
+        if device_type == "cpu" and self.dtype is torch.bfloat16:
+            _warn_of_bfloat16(bfloat16_slowdown())
         inputs = inputs.float()  # a compact cache holds float16
         enabled = self.dtype is not torch.float32
         convolutions = SmallMapsInFloat32() if enabled else SingleWindowsByOneDNN()
         with torch.autocast(device_type, dtype=self.dtype, enabled=enabled), convolutions:
             return to_float32(self.inferer(inputs, network, *args, **kwargs))
+
+
+@cache
+def _warn_of_bfloat16(slowdown: str | None) -> None:
+    if slowdown is not None:
+        logging.getLogger(__name__).warning(
+            "this processor has neither AVX512-BF16 nor AMX: 3D convolutions in bfloat16 take "
+            "%s as in float32: use --autocast float32",
+            slowdown,
+        )
