@@ -182,8 +182,8 @@ def test_masks_are_those_of_predict(name: str, quick: Visitor, network: Any, tmp
     edge = abs(np.linalg.det(volume.affine[:3, :3])) / 1000
     rows = [row.split("\t") for row in quick.page.inner_text("#rows").splitlines()]
     for number, (_, ml, count) in enumerate(rows, 1):
-        assert int(count.replace(",", "")) == (expected == number).sum()
-        assert float(ml) == pytest.approx((expected == number).sum() * edge, abs=0.051)
+        assert int(count.replace(",", "")) == (voxels == number).sum()
+        assert float(ml) == pytest.approx((voxels == number).sum() * edge, abs=0.051)
 
 
 def test_first_load_and_time(visitor: Visitor, server: Server, tmp_path: Path):
