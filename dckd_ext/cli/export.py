@@ -7,7 +7,9 @@ from pathlib import Path
 __all__ = ["export"]
 
 
-def export(*bundles: str, out: str | None = None, web: bool = False) -> None:
+def export(
+    *bundles: str, out: str | None = None, web: bool = False, training_volumes: str | None = None
+) -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
 
     Writes `models/model.ts`, `models/model.onnx` (which holds the settings of the inference config) and
@@ -17,19 +19,25 @@ def export(*bundles: str, out: str | None = None, web: bool = False) -> None:
     Args:
         bundles: folders of bundles.
         out: folder that gets a folder for each bundle; by default the files go into the bundles themselves.
+        training_volumes: folder of the images that a network was trained on; their sizes and intensities are
+            written to the bundle's metadata, and volumes far from them are warned of (docs/export.md).
         web: also write the folder `web`, a page that segments volumes in the visitor's browser (docs/web.md).
 
     Raises:
         ValueError: when there is no bundle, or one cannot be exported; see `dckd_ext.export.export_bundle`.
         FileNotFoundError: with `web`, when the page has not been built; see `dckd_ext.export.export_page`.
     """
-    from dckd_ext.export import check_page, export_bundle, export_page
+    from dckd_ext.export import check_page, export_bundle, export_page, record_training_volumes
 
     if not bundles:
         raise ValueError("Name at least one bundle: dckd export BUNDLE...")
     if web:
         check_page()
+    if training_volumes and len(bundles) > 1:
+        raise ValueError(f"training_volumes: expected one bundle that they belong to, found {len(bundles)}")
     for bundle in bundles:
+        if training_volumes:
+            print(f"training volumes: {record_training_volumes(bundle, training_volumes)}")
         report = export_bundle(bundle, Path(out) / Path(bundle).resolve().name if out else None)
         files = report.pop("files")
         for file in files:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dckd_ext.export.page import check_page, export_page
     from dckd_ext.export.settings import bundle_settings
     from dckd_ext.export.standalone import predict_source
+    from dckd_ext.export.training_volumes import record_training_volumes
 
 __all__ = [
     "bundle_settings",
@@ -21,6 +22,7 @@ __all__ = [
     "export_page",
     "predict_source",
     "read_torchscript",
+    "record_training_volumes",
     "write_onnx",
     "write_torchscript",
 ]
@@ -30,6 +32,7 @@ _HOMES = {
     "predict_source": "standalone",
     "check_page": "page",
     "export_page": "page",
+    "record_training_volumes": "training_volumes",
 }
 
 

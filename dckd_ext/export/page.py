@@ -62,7 +62,7 @@ def export_page(bundle: str | PathLike[str], out: str | PathLike[str]) -> Path:
     check_page()
     target = Path(out).expanduser().resolve()
     model = target / "models" / "model.onnx"
-    network, settings = predict.load_model(model)
+    network, settings = predict.load_model(model, runtime="onnxruntime")
     meta = load_bundle_config(Path(bundle).expanduser().resolve())["_meta_"]
     texts = {
         key: str(meta.get(key, "")) for key in ("name", "version", "task", "intended_use", "data_source")

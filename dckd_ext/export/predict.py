@@ -49,6 +49,7 @@ from dckd_ext.data.volumes import (
     mask_image,
     warn_of,
 )
+from dckd_ext.export.known import far_notes, intensities
 from dckd_ext.export.runtimes import PRECISIONS, RUNTIMES, Network, load_network, onnx_metadata
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
@@ -58,6 +59,7 @@ __all__ = [
     "FORMAT",
     "KEY",
     "load_model",
+    "look",
     "main",
     "predict",
     "prepare",
@@ -272,13 +274,25 @@ def prepare(path: Path, settings: Mapping[str, Any]) -> tuple[Array, Volume, lis
     Raises:
         FileNotFoundError: as `segment`, and ValueError too.
     """
+    voxels, image, undo, extent, seen = look(path, settings)
+    for note in far_notes(settings.get("known"), extent, seen):
+        warn_of(str(path), note)
+    return voxels, image, undo
+
+
+def look(
+    path: Path, settings: Mapping[str, Any]
+) -> tuple[Array, Volume, list[Undo], Array, dict[str, float]]:
+    """Return what `prepare` does, and extent (mm an axis) and `intensities` of the prepared volume."""
     voxels, image = _read(path, settings["channels"], **settings["read"])
-    affine, undo = image.affine, []
+    affine, undo, seen = image.affine, [], {}
     for step in settings["steps"]:
+        if step["step"] == "normalize":
+            seen = intensities(voxels)
         options = {key: value for key, value in step.items() if key != "step"}
         voxels, affine, back = _STEPS[step["step"]](voxels, affine, **options)
         undo.append(back)
-    return voxels, image, undo
+    return voxels, image, undo, np.multiply(voxels.shape[1:], voxel_edges(affine)), seen
 
 
 def weights_hash(file: Path) -> str:

@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigComponent, ConfigParser
 
 from dckd_ext.bundle import class_names, in_channels, load_bundle_config, segments
+from dckd_ext.export.known import known_problem
 from dckd_ext.export.predict import FORMAT, weights_hash
 
 __all__ = ["bundle_settings"]
@@ -27,11 +28,13 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
 
     Returns:
         Plain values for JSON: ``format``, ``bundle``, ``version``, ``weights_sha256``, ``classes``,
-        ``segments``, ``channels``, ``read`` (how files are read), ``steps`` (in order) and ``window``.
+        ``segments``, ``channels``, ``read`` (how files are read), ``steps`` (in order) and ``window``;
+        ``known``, where the metadata has ``known_volumes``, see `dckd_ext.export.known`.
 
     Raises:
         FileNotFoundError: if the folder, its config, metadata or weights are missing.
-        ValueError: for a transform, inferer or argument, named, that `dckd_ext.export.predict` does not know.
+        ValueError: for ``known_volumes`` of another form, and for a transform,
+            inferer or argument, named, that `dckd_ext.export.predict` does not know.
     """
     root = Path(bundle).expanduser().resolve()
     config = load_bundle_config(root)
@@ -52,7 +55,15 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
         "read": {key: value for key, value in reads[0].items() if key != "step"},
         "steps": [step for step in before if step and step["step"] != "read"],
         "window": _window(config),
+        **_known(config["_meta_"]),
     }
+
+
+def _known(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    known = metadata.get("known_volumes")
+    if known and (problem := known_problem(known)):
+        raise ValueError(f"known_volumes of configs/metadata.json: {problem}")
+    return {"known": known} if known else {}
 
 
 class _Arguments:

@@ -117,7 +117,7 @@ VOLUMES = {
 @pytest.fixture(scope="module")
 def network(server: Server) -> tuple[Any, dict[str, Any]]:
     """The network as `predict` runs it, with the fewer windows that the pages of these tests take too."""
-    run, settings = predict.load_model(server.folder / "network" / "model.onnx", threads=1)
+    run, settings = predict.load_model(server.folder / "network" / "model.onnx", 1, "onnxruntime")
     settings["window"]["overlap"] = 0.25
     return run, settings
 
@@ -231,6 +231,26 @@ def test_without_isolation(chromium: Any, server: Server, visitor: Visitor, tmp_
     assert alone.page.inner_text("#runtime") == "WASM, 1 thread"
     np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
     context.close()
+
+
+@pytest.mark.parametrize(("size", "notes"), [((36, 50, 35), 0), ((60, 50, 35), 2)])
+def test_far_volumes_are_warned_of_as_by_predict(
+    size: tuple[int, int, int],
+    notes: int,
+    quick: Visitor,
+    network: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    """Even noise has intensities as the training volumes have them; its eighth power has not."""
+    noise = np.random.default_rng(0).uniform(0, 1, size)
+    file = write_volume(tmp_path / "volume.nii.gz", noise if not notes else noise**8)
+    predict.prepare(file, network[1])
+    expected = [record.getMessage() for record in caplog.records]
+    assert len(expected) == notes
+    quick.open(file)
+    quick.segment(tmp_path)
+    assert quick.warnings == [text.replace(str(file), file.name) for text in expected]
 
 
 def test_cancel(visitor: Visitor, tmp_path: Path):

@@ -1,34 +1,32 @@
-/** Whether a volume is far from what the network was trained on: the rule of dckd_ext/export/known.py. */
+/** Whether a volume is far from the training volumes: the rule of dckd_ext/export/known.py, in its words. */
 
 import { asMm } from './grids';
 import type { Known } from './network';
 import type { Intensities } from './steps';
 
-const FACTOR = 1.5; // how far beyond the lowest or the highest of the training a value may be
+const FACTOR = 1.25;
+
+const far = (value: number, [low, high]: [number, number]): boolean => !(low / FACTOR <= value && value <= high * FACTOR);
 
 /**
- * Notes on what is far.
+ * Say what of a volume is far.
  *
- * @param extent mm, along the axes in the order of the network
- * @param intensities mean and deviation that the normalisation took away
+ * @param extent of the volume as the network gets it, mm an axis
+ * @param seen mean and deviation of its intensities before they are normalised
  */
-export function farNotes(known: Known, extent: number[], intensities?: Intensities): string[] {
+export function farNotes(known: Known, extent: number[], seen: Partial<Intensities>): string[] {
   const notes: string[] = [];
-  const far = (value: number, [low, high]: [number, number]) => value < low / FACTOR || value > high * FACTOR;
-  if (extent.some((edge, axis) => far(edge, known.extent[axis])))
-    notes.push(
-      `it extends over ${asMm(extent)}, the network knows ` +
-        `${known.extent.map(([low, high]) => `${low} to ${high}`).join(' x ')} mm: what is found may mean nothing`,
-    );
-  if (intensities)
-    for (const [name, value, range] of [
-      ['mean', intensities.mean, known.mean],
-      ['deviation', intensities.deviation, known.deviation],
-    ] as const)
-      if (far(value, range))
-        notes.push(
-          `the ${name} of its scaled intensities is ${value.toPrecision(3)}, the network knows ` +
-            `${range[0]} to ${range[1]}: what is found may mean nothing`,
-        );
-  return notes;
+  if (extent.some((edge, axis) => far(edge, known.extent[axis]))) {
+    const pairs = known.extent.map(([low, high]) => `${low} to ${high}`).join(' x ');
+    notes.push(`it extends over ${asMm(extent)}, the training volumes over ${pairs} mm`);
+  }
+  for (const name of ['mean', 'deviation'] as const) {
+    const [value, pair] = [seen[name], known[name]];
+    if (value !== undefined && pair && far(value, pair))
+      notes.push(
+        `the ${name} of its scaled intensities is ${Number(value.toPrecision(3))}, of the training volumes ` +
+          `${pair[0]} to ${pair[1]}`,
+      );
+  }
+  return notes.map((note) => `${note}: what is found in it may mean nothing`);
 }

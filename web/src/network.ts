@@ -26,8 +26,8 @@ export interface Bundle {
 /** What the volumes that the network was trained on were like: lowest and highest of each. */
 export interface Known {
   extent: [number, number][];
-  mean: [number, number];
-  deviation: [number, number];
+  mean?: [number, number];
+  deviation?: [number, number];
 }
 
 export interface Loaded {

@@ -7,7 +7,7 @@ import type { Loaded } from './network';
 import { readNifti } from './nifti';
 import { readNrrd } from './nrrd';
 import { STEPS, type Intensities, type Prepared } from './steps';
-import { checkVolume, FileProblem, gridOf, type Volume } from './volume';
+import { checkVolume, FileProblem, type Volume } from './volume';
 import { slidingWindow } from './window';
 
 export const ENDINGS = /\.(nii|nii\.gz|nrrd|nhdr)$/i;
@@ -53,18 +53,15 @@ export async function segment(
 ): Promise<Found> {
   const { classes, steps, window, known } = bundle.settings;
   const undo: ((mask: Uint8Array) => Uint8Array)[] = [];
-  let intensities: Intensities | undefined;
+  let intensities: Partial<Intensities> = {};
   let image: Prepared = { ...volume };
-  const oriented: Prepared[] = [];
   for (const step of steps) {
     const done = STEPS[step.step](image, step);
     image = done.image;
     if (done.undo) undo.unshift(done.undo);
     intensities = done.intensities ?? intensities;
-    if (step.step === 'orientation') oriented.push(image);
   }
-  const { shape, affine } = oriented[0] ?? gridOf(volume);
-  const extent = voxelEdges(affine).map((edge, axis) => edge * shape[axis]);
+  const extent = voxelEdges(image.affine).map((edge, axis) => edge * image.shape[axis]);
   const warnings = known ? farNotes(known, extent, intensities) : [];
   let mask = await slidingWindow(image, network, window, between);
   for (const back of undo) mask = back(mask);

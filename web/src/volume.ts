@@ -1,6 +1,6 @@
 /** A volume as it was read from a file, and what is checked of every one: the rules of dckd_ext/data/volumes.py. */
 
-import { asMm, extentProblem, voxelEdges, type Grid } from './grids';
+import { asMm, extentProblem, voxelEdges } from './grids';
 import { determinant3, linearPart, type Matrix } from './linear';
 import type { NiftiHeader } from './nifti';
 
@@ -29,8 +29,6 @@ export interface Volume {
 
 /** What is wrong with a file, in words for who dropped it. */
 export class FileProblem extends Error {}
-
-export const gridOf = (volume: Volume): Grid => ({ shape: volume.shape, affine: volume.affine });
 
 /** Shape without trailing axes of one, which many programs add. */
 export function checkShape(sizes: number[]): number[] {
