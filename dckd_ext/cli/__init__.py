@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from cyclopts import App, CycloptsError, Parameter
 
 from dckd_ext import __version__
+from dckd_ext.cli.workflows import bundle_options
 from dckd_ext.utils.errors import root_cause
 
 __all__ = ["COMMANDS", "command_line", "main"]
 
-COMMANDS = ("taps", "report", "study", "phantom", "check", "pack", "fetch", "lint", "export", "predict")
+COMMANDS = (
+    *("check", "train", "distil", "evaluate", "report", "segment", "export", "predict"),
+    *("taps", "lint", "study", "phantom", "pack", "fetch"),
+)
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
     "matplotlib": "report",
@@ -37,7 +42,7 @@ def main() -> None:
     """
     _end_in_order()
     try:
-        command_line()(sys.argv[1:], print_error=False, exit_on_error=False)
+        command_line(sys.argv[1:])(sys.argv[1:], print_error=False, exit_on_error=False)
     except CycloptsError as error:
         print(f"dckd: {str(error).rstrip('.')}", file=sys.stderr)
         sys.exit(2)
@@ -57,8 +62,12 @@ def main() -> None:
         sys.exit(f"dckd: {module} is not installed; in the source tree: pip install '.[{extra}]'")
 
 
-def command_line() -> App:
-    """Make the command line of all commands, from their signatures and docstrings."""
+def command_line(words: Sequence[str] = ()) -> App:
+    """Make the command line of all commands, from their signatures and docstrings.
+
+    Args:
+        words: that will be read; help on a workflow lists the options of the bundle that they name.
+    """
     app = App(
         name="dckd",
         version=__version__,
@@ -70,7 +79,8 @@ def command_line() -> App:
         suppress_keyboard_interrupt=False,  # main says what was interrupted
     )
     for name in COMMANDS:
-        app.command(getattr(import_module(f"{__name__}.{name}"), name), name=name)
+        about = bundle_options(words) if words[:1] == [name] else ""
+        app.command(getattr(import_module(f"{__name__}.{name}"), name), name=name, help_epilogue=about)
     return app
 
 
