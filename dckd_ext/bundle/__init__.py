@@ -5,6 +5,7 @@ from dckd_ext.bundle.matching import check_compatible, class_map
 from dckd_ext.bundle.metadata import class_names, in_channels, segments
 from dckd_ext.bundle.networks import student_network, teacher_network
 from dckd_ext.bundle.options import check_options, is_true
+from dckd_ext.bundle.split import split_file_of
 
 __all__ = [
     "check_compatible",
@@ -17,6 +18,7 @@ __all__ = [
     "is_true",
     "load_bundle_config",
     "segments",
+    "split_file_of",
     "student_network",
     "teacher_network",
 ]

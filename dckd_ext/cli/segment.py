@@ -17,7 +17,7 @@ def segment(bundle: str, images: str, *, out: str, **options: ConfigValue) -> No
         bundle: folder of the bundle.
         images: a folder of volumes, or one.
         out: folder of the masks.
-        options: of its inference.yaml, such as ``--overlap 0.5 --device cuda:0``; `dckd segment BUNDLE --help`
+        options: of its inference.yaml, such as ``--overlap 0.5``; `dckd segment BUNDLE --help`
             lists them.
 
     Raises:

@@ -15,8 +15,8 @@ def train(bundle: str, *, overlay: Texts = (), **options: ConfigValue) -> None:
     Args:
         bundle: folder of the bundle.
         overlay: config files over its train.yaml, such as multi_gpu_train.yaml: in its configs, or paths.
-        options: of its train.yaml, such as ``--dataset_dir DIR --epochs 50``; `dckd train BUNDLE --help` lists
-            them.
+        options: of its train.yaml, such as ``--dataset_dir DIR --epochs 50``; `dckd train BUNDLE --help`
+            lists them.
 
     Raises:
         FileNotFoundError: if the folder or its train config is missing.

@@ -23,9 +23,7 @@ _RUN_IDS = {"train": "training", "distil": "training", "evaluate": "evaluating",
 _COMMENT = re.compile(r"^(\w+):.*?\s#\s+(.*)$", re.MULTILINE)
 
 
-def run_workflow(
-    command: str, bundle: str, options: Mapping[str, Any], overlays: Sequence[str] = ()
-) -> None:
+def run_workflow(command: str, bundle: str, options: Mapping[str, Any], overlays: Sequence[str] = ()) -> None:
     """Run a workflow of a bundle as `python -m monai.bundle run` does, after this has been printed.
 
     Args:
@@ -120,7 +118,9 @@ def _typed(run_id: str, files: Sequence[Path], options: Mapping[str, Any]) -> st
     words += ["--config_file", configs]
     for name, value in options.items():
         words += [f"--{name}", value if isinstance(value, str) else repr(value)]
-    return shlex.join(words)
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in words
+    )
 
 
 def _first_keys(file: Path) -> Iterator[tuple[str, str, str]]:

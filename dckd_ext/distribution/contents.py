@@ -18,7 +18,7 @@ LARGE = 25 * 2**20
 
 _MOST = 2 * 2**30  # bytes, the limit of GitHub for one file of a release
 # what runs leave at the top of a bundle; `data` is where its configs look for images, so for patients' images
-_LEFT_BY_RUNS = {"output", "eval", "data", "logs", "mlruns", "models/previous", "web"}
+_LEFT_BY_RUNS = {"output", "eval", "data", "logs", "mlruns", "models/previous", "models/model.json", "web"}
 # what a release adds to the top of a bundle on a hub, and makes anew
 _LEFT_BY_RELEASE = {"README.md", "SHA256SUMS", "large_files.yml"}
 _KINDS: Mapping[str, frozenset[str]] = {

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
+from dckd_ext.handlers.training_record import file_digest, training_record
 from dckd_ext.networks.state_dicts import not_finite
 from dckd_ext.utils.errors import listed
 from dckd_ext.utils.files import check_writable, written_whole
@@ -48,8 +50,9 @@ class WeightsWriter:
     """Write the bundle's weights, at the end of the training or whenever the validation improves.
 
     An existing file is never lost: it is moved to ``previous/`` beside it first. A record of the training
-    (steps, seconds, last validation, threads, hardware) is written to ``record``; the seconds are those of
-    all its runs, as `ResumeCheckpoint` counts them.
+    (`dckd_ext.handlers.training_record`) is written to ``record`` and beside the weights, ``model.json`` of
+    ``model.pt``, with the digest of the weights; the seconds are those of all its runs, as `ResumeCheckpoint`
+    counts them.
 
     Args:
         network: the network whose weights are written (its average, usually).
@@ -59,6 +62,7 @@ class WeightsWriter:
         evaluator: needed for "best".
         record: JSON file for the record, or None.
         save: False on all ranks but the first.
+        options: of the training, for its record.
 
     Raises:
         ValueError: for an unknown ``select``.
@@ -74,6 +78,7 @@ class WeightsWriter:
         evaluator: Workflow | None = None,
         record: str | None = None,
         save: bool = True,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if select not in ("last", "best"):
             raise ValueError(f"select must be 'last' or 'best', found {select!r}")
@@ -83,6 +88,7 @@ class WeightsWriter:
             )
         self.network, self.path, self.select, self.dtype = network, Path(path), select, dtype
         self.evaluator, self.record, self.save_here = evaluator, record, save
+        self.options = options
         self.previous_kept = False
 
     def attach(self, engine: Workflow) -> None:
@@ -116,26 +122,15 @@ class WeightsWriter:
         self.previous_kept = True
         _logger.warning("%s existed: the old weights are kept as %s", self.path, kept)
 
-    def _validation(self) -> dict[str, float]:
-        """Return the last metrics of the evaluator by name."""
-        metrics = {} if self.evaluator is None else self.evaluator.state.metrics
-        return {name: round(float(value), 5) for name, value in metrics.items()}
-
     def _write_record(self, engine: Workflow) -> None:
-        if self.record is None:
+        if self.record is None or not self.path.is_file():
             return
-        started = getattr(engine.state, "started", None)
         record = {
-            "epochs": engine.state.epoch,
-            "steps": engine.state.iteration,
-            "seconds": None if started is None else round(time.monotonic() - started, 1),
-            "validation": self._validation(),
+            **training_record(engine, self.evaluator, self.options),
             "select": self.select,
             "weights": self.path.name,
-            "device": str(engine.state.device),
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-            "torch": torch.__version__,
+            "sha256": file_digest(self.path),
         }
-        with written_whole(self.record) as beside:
-            beside.write_text(json.dumps(record, indent=4))
+        for file in (Path(self.record), self.path.with_suffix(".json")):
+            with written_whole(file) as beside:
+                beside.write_text(json.dumps(record, indent=4), encoding="utf-8")

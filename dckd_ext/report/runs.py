@@ -48,9 +48,13 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """The training's record (`training.json` of `dckd_ext.handlers.WeightsWriter`), empty without one."""
-        file = self.folder / "training.json"
-        return read_mapping(file) if file.is_file() else {}
+        """The training's record (of `dckd_ext.handlers.WeightsWriter`), empty without one.
+
+        It is `training.json` of the run's folder, or the record beside the bundle's weights.
+        """
+        files = [self.folder / "training.json"]
+        files += [Path(self.bundle) / "models" / "model.json"] if self.bundle else []
+        return next((read_mapping(file) for file in files if file.is_file()), {})
 
     @cached_property
     def lesions(self) -> dict[str, Any]:

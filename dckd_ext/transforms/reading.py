@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,7 +71,8 @@ class ReadVolumed(LoadImaged):
         label_key: str = "label",
         **kwargs: Any,
     ):
-        super().__init__(keys, **kwargs)
+        with _no_word_of_codecs():
+            super().__init__(keys, **kwargs)
         self.nrrd_spacing = three_positive("placeholder_spacing (key nrrd_spacing)", placeholder_spacing)
         self.max_extent = three_positive("max_extent", max_extent)
         self.image_key, self.label_key = image_key, label_key
@@ -91,6 +95,15 @@ class ReadVolumed(LoadImaged):
             return super().__call__({key: data[key]}, reader)
         finally:
             self.keys = keys
+
+
+@contextmanager
+def _no_word_of_codecs() -> Iterator[None]:
+    """Let MONAI make its readers, one of each kind, without what those of DICOM say of GPUs: none is used."""
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
+        yield
 
 
 def _unlabelled(image: MetaTensor) -> MetaTensor:

@@ -1,5 +1,6 @@
 """Every shipped training runs, leaves what it should, and refuses what it must."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -30,6 +31,22 @@ def test_plain_training(kind: str, tmp_path: Path, msd: Path):
     assert {"segmentation", "total", "val_mean_dice"} <= logged(tmp_path)
     record = json.loads((tmp_path / "training.json").read_text())
     assert record["steps"] == 2 * len(flow.parser.get_parsed_content("train#dataloader"))
+    assert json.loads((tmp_path / "model.json").read_text()) == record
+    held_out = [f"hippocampus_00{number}" for number in (0, 5)]  # fold 0 of six cases
+    assert record["cases"]["validation"] == held_out
+    assert not set(record["cases"]["training"]) & set(held_out)
+    assert record["options"]["split_file"] == str(msd / "splits.json")
+    assert {"python", "monai", "torch", "dckd-ext"} <= record["versions"].keys()
+    assert record["sha256"] == hashlib.sha256((tmp_path / "model.pt").read_bytes()).hexdigest()
+
+
+def test_curves_of_two_trainings_are_kept_apart(tmp_path: Path, msd: Path):
+    train("unet_student_segmentation", tmp_path, msd, epochs=1)
+    before = {file.name for file in tmp_path.glob("events*")}
+    train("unet_student_segmentation", tmp_path, msd, epochs=1)
+    (earlier,) = (tmp_path / "previous").glob("2*")
+    assert {file.name for file in earlier.iterdir()} == {*before, "training.json", "resume.pt"}
+    assert not before & {file.name for file in tmp_path.glob("events*")}
 
 
 @pytest.mark.parametrize("kind", STUDENTS)

@@ -25,7 +25,7 @@ def test_shipped_bundles_are_clean(name: str):
     ]
 
 
-HANDLER = "validate#handlers#1"
+HANDLER = "validate#handlers#0"
 TRANSFORM = "augmentation#transforms#1"
 METRICS_SAVER = {"_target_": "MetricsSaver", "save_dir": "x", "metrics": ["val_mean_dice", "val_dice"]}
 CHECKPOINT_SAVER = {

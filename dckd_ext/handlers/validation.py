@@ -1,0 +1,29 @@
+"""When a training validates."""
+
+from __future__ import annotations
+
+from ignite.engine import Events
+from monai.engines import Workflow
+from monai.handlers import ValidationHandler
+
+__all__ = ["LastValidationHandler"]
+
+
+class LastValidationHandler(ValidationHandler):
+    """MONAI's ``ValidationHandler``, at the last epoch as well, whatever the interval.
+
+    Args:
+        interval: epochs between two validations.
+        validator: the evaluator.
+    """
+
+    def __init__(self, interval: int, validator: Workflow) -> None:
+        super().__init__(interval, validator, epoch_level=True)
+
+    def attach(self, engine: Workflow) -> None:
+        """Register at the end of the epochs whose turn it is."""
+
+        def its_turn(engine: Workflow, epoch: int) -> bool:
+            return epoch % self.interval == 0 or epoch == engine.state.max_epochs
+
+        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=its_turn), self)
