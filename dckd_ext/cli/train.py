@@ -8,7 +8,7 @@ __all__ = ["train"]
 
 
 def train(bundle: str, *, overlay: Texts = (), **options: ConfigValue) -> None:
-    """Train a bundle's network, as `python -m monai.bundle run training` does; that command is printed.
+    """Train a bundle's network; the command for MONAI that does the same is printed.
 
     This runs the code of the bundle: use one that you trust (docs/security.md).
 

@@ -62,7 +62,7 @@ TRAIN = [
     # expressions
     ({"limit": "$math.inf"}, "limit", "uses math, which"),
     ({"limit": "$len("}, "limit", "is no Python"),
-    ({"imports#1": "$import torhc"}, "imports#1", "not installed"),
+    ({"imports#2": "$import torhc"}, "imports#2", "not installed"),
     # metrics
     ({HANDLER: METRICS_SAVER}, f"{HANDLER}#metrics", "'val_dice', which the engine does not compute"),
     ({HANDLER: CHECKPOINT_SAVER}, f"{HANDLER}#key_metric_name", "'val_hd95'"),
