@@ -152,7 +152,7 @@ def test_what_a_config_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     network = {"_target_": "dckd_ext.networks.HRNet3D", "in_channels": 1, "out_channels": 2, "stem_stride": 3}
     (configs / "inference.json").write_text(json.dumps({"network_def": network}))
     monkeypatch.setattr("sys.argv", ["dckd", "taps", str(tmp_path / "bundle"), "--roi_size", "16"])
-    with pytest.raises(SystemExit, match=r"^dckd: stem_stride must be 1 or 2, got 3$"):
+    with pytest.raises(SystemExit, match=r"^dckd: .*stem_stride must be 1 or 2, got 3$"):
         main()
 
 
