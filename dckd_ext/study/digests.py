@@ -142,6 +142,8 @@ def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     parser.update(dict(options))
+    if parser.get("autocast") == "auto":  # the same run, whatever the processor
+        parser["autocast"] = "bfloat16"
     config = dict(parser.get())
     config.pop("imports", None)
     terms = config.get("loss_def", {}).get("terms", {})

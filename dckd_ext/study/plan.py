@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dckd_ext.utils.documents import read_mapping
-from dckd_ext.utils.processor import fast_dtype
 
 __all__ = ["Arm", "RunSpec", "Study", "read_study"]
 
@@ -97,8 +96,8 @@ def read_study(file: str | Path) -> Study:
     """Read a study from YAML; paths in it are relative to the file.
 
     An arm is a list of overlay files, or ``{overlays: [...], options: {...}}``. The option ``autocast: auto``
-    is bfloat16 where the processor or CUDA computes in it fast, else float32; results are known by what it
-    was. See experiments/studies for examples.
+    is bfloat16 where the processor or CUDA computes in it fast, else float32; a run's line says what it was.
+    See experiments/studies for examples.
 
     Raises:
         FileNotFoundError: for the study, or a path in it, that does not exist; the teachers' weights are
@@ -125,8 +124,6 @@ def read_study(file: str | Path) -> Study:
     weights = content.get("teacher_weights") or {}
     content["teacher_weights"] = {fold: paths.absolute(path) for fold, path in weights.items()}
     content["arms"] = {name: _arm(name, arm, paths) for name, arm in content["arms"].items()}
-    content["options"] = _chosen(content.get("options", {}))
-    content["evaluate"] = _chosen(content.get("evaluate", {}))
     if strange := [name for name in content.get("baselines", []) if name not in content["arms"]]:
         raise ValueError(f"{file}: baselines {strange} are not among the arms {sorted(content['arms'])}")
     return Study(**content)
@@ -213,11 +210,7 @@ def _arm(name: str, content: Any, paths: _Paths) -> Arm:
             f"(config ids with values), found {content}"
         )
     files = tuple(paths.existing(overlay, f"arms#{name}") for overlay in overlays)
-    return Arm(name, files, _chosen(options))
-
-
-def _chosen(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {**options, "autocast": fast_dtype()} if options.get("autocast") == "auto" else dict(options)
+    return Arm(name, files, options)
 
 
 @dataclass(frozen=True)

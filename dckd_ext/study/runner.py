@@ -22,6 +22,7 @@ from dckd_ext.study.split import write_small_split
 from dckd_ext.utils.children import Children
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
+from dckd_ext.utils.processor import fast_dtype
 from dckd_ext.utils.tables import read_table, write_table
 
 __all__ = ["COLUMNS", "TABLE", "run_study"]
@@ -30,7 +31,7 @@ TABLE = "runs.csv"
 COLUMNS = (
     *("run", "student", "arm", "seed", "fold", "config", "teacher"),
     *("dice_mean", "hd95_mean", "cases", "scores", "steps"),
-    *("train_seconds", "step_seconds", "loader_seconds", "peak_mb", "device", "threads"),
+    *("train_seconds", "step_seconds", "loader_seconds", "peak_mb", "device", "threads", "autocast"),
 )
 _logger = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ class _Runner:
         scores = self.out / "scores" / f"{spec.name}.csv"
         with written_whole(scores) as beside:
             beside.write_text(Path(result["scores"]).read_text(encoding="utf-8"), encoding="utf-8")
-        self.add_line(spec, {**result, "scores": f"scores/{scores.name}"}, scores)
+        autocast = str(job["options"].get("autocast", ""))
+        self.add_line(spec, {**result, "scores": f"scores/{scores.name}"}, scores, autocast)
         return True
 
     def pool(self, spec: RunSpec, device: str) -> str:
@@ -168,6 +170,7 @@ class _Runner:
             # options of arms have no say in the data
             job = self.job(spec, device)
             options = {"held_out": job["options"]["held_out"], **self.study.options, "val_interval": 1}
+            options = _precise(options)
             job |= {"kind": "pool", "folder": str(folder), "overlays": [], "options": options}
             job |= {"draws": self.study.draws}
             record = self.out / "pools" / f"{name}.json"
@@ -194,8 +197,8 @@ class _Runner:
             "student": str(self.study.students[spec.student]),
             "teacher_weights": str(weights) if weights else None,
             "overlays": [str(file) for file in arm.overlays],
-            "options": {"held_out": held_out, **self.study.options, **arm.options},
-            "evaluate": {**({"split": "validation"} if given else {}), **self.study.evaluate},
+            "options": _precise({"held_out": held_out, **self.study.options, **arm.options}),
+            "evaluate": _precise({**({"split": "validation"} if given else {}), **self.study.evaluate}),
             "dataset_dir": str(self.dataset_dir),
             "split_file": split_file,
             "fold": fold,
@@ -243,7 +246,7 @@ class _Runner:
             return None
         return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
-    def add_line(self, spec: RunSpec, result: Mapping[str, Any], scores: Path) -> None:
+    def add_line(self, spec: RunSpec, result: Mapping[str, Any], scores: Path, autocast: str) -> None:
         """Add the line of a finished run to the table."""
         rows = read_table(scores)
         line = {
@@ -251,11 +254,17 @@ class _Runner:
             **{"seed": spec.seed, "fold": spec.fold, **self.digests[spec.name]},
             **{name: _mean(rows, name) for name in ("dice_mean", "hd95_mean")},
             **{"cases": len(rows), **result},
+            "autocast": autocast,
         }
         _logger.info("%s: mean Dice %s", spec.name, line["dice_mean"])
         table = self.out / TABLE
         with self.lock:
             write_table(table, COLUMNS, [*read_table(table), line])
+
+
+def _precise(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which precision ``autocast: auto`` is here."""
+    return {**options, "autocast": fast_dtype()} if options.get("autocast") == "auto" else dict(options)
 
 
 def _comes_split(dataset_dir: str | Path) -> bool:

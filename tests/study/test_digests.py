@@ -12,7 +12,8 @@ import yaml
 
 from dckd_ext.study import read_study
 from dckd_ext.study.digests import canonical, run_digests, settings
-from tests.conftest import BUNDLES
+from dckd_ext.study.runner import _Runner
+from tests.conftest import BUNDLES, make_msd
 from tests.study.examples import ARMS, write_study
 
 WORKFLOW, STUDENT = "hippocampus_distillation", "hippocampus_unet_student_segmentation"
@@ -58,7 +59,7 @@ def test_classes_and_functions_may_move(bundles: Path):
         ("train.yaml", r"NormalizeIntensityd", "AnotherTransformd"),
         ("train.yaml", r"temperature: 2.0", "temperature: 2.5"),
         ("train.yaml", r"'/models/model.pt'", "'/models/other.pt'"),
-        ("train.yaml", r"step % 20 == 0", "step % 10 == 0"),
+        ("train.yaml", r"sys.stderr.isatty", "sys.stdout.isatty"),
         ("train.yaml", r"\(@device\)", "(@other)"),
         ("inference.yaml", r"overlap: 0.75", "overlap: 0.5"),
         ("evaluate.yaml", r"CaseScores", "OtherScores"),
@@ -184,3 +185,18 @@ def test_the_same_in_other_words(one, other):
 )
 def test_other_things(one, other):
     assert canonical(one) != canonical(other)
+
+
+@pytest.mark.parametrize("fast", ["bfloat16", "float32"])
+def test_precision_by_the_processor_is_told_to_the_run_and_is_no_other_run(
+    fast: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dckd_ext.study.runner.fast_dtype", lambda: fast)
+    found = []
+    for autocast in ("auto", "bfloat16"):
+        study = read_study(write_study(tmp_path, options={"autocast": autocast}))
+        runner = _Runner(study, make_msd(tmp_path / "data"), tmp_path, ())
+        job = runner.job(study.runs()[0], "")
+        assert job["options"]["autocast"] == (fast if autocast == "auto" else autocast)
+        found.append(run_digests(study))
+    assert found[0] == found[1]
