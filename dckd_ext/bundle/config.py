@@ -12,7 +12,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 from yaml import YAMLError
 
-from dckd_ext.bundle.foreign import numpy_in_weights, on_this_device, override
+from dckd_ext.bundle.foreign import on_this_device, override
+from dckd_ext.networks.state_dicts import numpy_in_weights
+from dckd_ext.nnunet import folder_config, folder_metadata, is_results_folder, read_results_folder
 from dckd_ext.utils.documents import read_mapping
 
 __all__ = [
@@ -23,7 +25,7 @@ __all__ = [
     "importable",
     "is_distillation",
     "load_bundle_config",
-    "metadata_file",
+    "read_metadata",
 ]
 
 StrPath = str | PathLike[str]
@@ -36,7 +38,8 @@ def load_bundle_config(bundle: StrPath, overrides: Mapping[str, Any] | None = No
     CUDA, expressions that name it name the CPU.
 
     Args:
-        bundle: folder of the bundle; `bundle_root` in the config becomes its absolute path.
+        bundle: folder of the bundle, or a results folder of nnU-Net; `bundle_root` in the config becomes
+            its absolute path.
         overrides: values for keys of the config, or arguments of its `network_def`; None takes an argument
             out.
 
@@ -45,16 +48,23 @@ def load_bundle_config(bundle: StrPath, overrides: Mapping[str, Any] | None = No
         ValueError: if one of the two is broken, or an override has no place; names the file.
     """
     root = bundle_root(bundle)
+    parser = ConfigParser()
+    parser.set(on_this_device(_read_config(root)))
+    parser.read_meta(read_metadata(root))
+    parser["bundle_root"] = str(root)
+    override(parser, overrides)
+    return parser
+
+
+def _read_config(root: Path) -> Any:
+    if is_results_folder(root):
+        return folder_config(read_results_folder(root))
     parser, config = ConfigParser(), config_file(root)
     try:
         parser.read_config(config)
     except (ValueError, AttributeError, YAMLError) as error:  # the second for what is no mapping
         raise ValueError(f"{config}: cannot be read as a config: {' '.join(str(error).split())}") from error
-    parser.set(on_this_device(parser.get()))
-    parser.read_meta(read_mapping(metadata_file(root)))
-    parser["bundle_root"] = str(root)
-    override(parser, overrides)
-    return parser
+    return parser.get()
 
 
 def evaluated(parser: ConfigParser, key: str, instantiate: bool = True) -> Any:
@@ -97,7 +107,9 @@ def bundle_root(bundle: StrPath) -> Path:
 
 
 def config_file(root: Path) -> Path:
-    """Return a bundle's inference config, or its train config where it has none."""
+    """Return a bundle's inference config, its train config where it has none, or the plans of nnU-Net."""
+    if is_results_folder(root):
+        return root / "plans.json"
     files = [*_config_files(root, "inference"), *_config_files(root, "train")]
     for file in files:
         if file.is_file():
@@ -111,12 +123,19 @@ def _config_files(root: Path, kind: str) -> list[Path]:
     return [root / "configs" / f"{kind}.{ending}" for ending in ("json", "yaml", "yml")]
 
 
-def metadata_file(root: Path) -> Path:
-    """Return a bundle's metadata; raises FileNotFoundError if there is none."""
+def read_metadata(root: Path) -> dict[str, Any]:
+    """Read a bundle's metadata, or make it of what nnU-Net says of its data set.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is broken; names the file.
+    """
+    if is_results_folder(root):
+        return folder_metadata(read_results_folder(root))
     file = root / "configs" / "metadata.json"
     if not file.is_file():
         raise FileNotFoundError(f"The bundle has no metadata at {file}")
-    return file
+    return read_mapping(file)
 
 
 @contextmanager

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-__all__ = ["numpy_in_weights", "on_this_device", "override"]
+__all__ = ["on_this_device", "override"]
 
 _CUDA = re.compile(r"""(['"])cuda(:\d+)?\1""")
 
@@ -64,15 +63,3 @@ def _override(parser: ConfigParser, key: str, value: Any) -> None:
         parser.ref_resolver.reset()
     else:
         parser.set(value, key)
-
-
-def numpy_in_weights() -> Any:
-    """Let ``torch.load`` read NumPy's arrays beside tensors, as searched networks keep them; no code."""
-    kinds = [getattr(np.dtypes, name) for name in np.dtypes.__all__ if name != "ObjectDType"]
-    builders: dict[str, Any] = {
-        "_reconstruct": np.zeros(1).__reduce__()[0],
-        "scalar": np.float64(0).__reduce__()[0],
-    }
-    homes = ("numpy.core.multiarray", "numpy._core.multiarray")  # of NumPy 1 and 2
-    named = [(build, f"{home}.{name}") for name, build in builders.items() for home in homes]
-    return torch.serialization.safe_globals([np.ndarray, np.dtype, *kinds, *named])

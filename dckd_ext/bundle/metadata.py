@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dckd_ext.bundle.config import StrPath, bundle_root, metadata_file
-from dckd_ext.utils.documents import read_mapping
+from dckd_ext.bundle.config import StrPath, bundle_root, read_metadata
 
 __all__ = ["class_names", "in_channels", "segments"]
 
@@ -90,8 +89,9 @@ def _is_code(value: Any) -> bool:
 
 
 def _metadata(bundle: StrPath, key: str) -> Any:
-    file = metadata_file(bundle_root(bundle))
-    value: Any = read_mapping(file)
+    root = bundle_root(bundle)
+    file = root / "configs" / "metadata.json"
+    value: Any = read_metadata(root)
     for part in key.split("#"):
         if not isinstance(value, dict) or part not in value:
             found = sorted(value) if isinstance(value, dict) else value

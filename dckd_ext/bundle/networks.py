@@ -16,6 +16,7 @@ from dckd_ext.bundle.config import StrPath, bundle_root, config_file, evaluated,
 from dckd_ext.bundle.plain_networks import is_factory, network_of_factory, plain_network
 from dckd_ext.networks import Teacher, load_weights
 from dckd_ext.networks.class_maps import ClassMap
+from dckd_ext.nnunet import chosen_folds, is_results_folder, load_fold, read_results_folder
 from dckd_ext.utils.errors import first_line
 
 __all__ = ["student_network", "teacher_network", "weights_file"]
@@ -48,7 +49,8 @@ def teacher_network(
 
     Args:
         bundle: folder of the bundle, whose `models/model.ts` teaches where it has no other weights; or a
-            TorchScript or ONNX file, or ``module:function``, which returns a network. Scripted and ONNX
+            results folder of nnU-Net, whose first fold teaches; or a TorchScript or ONNX file, or
+            ``module:function``, which returns a network. Scripted and ONNX
             networks give no features.
         weights: state dict of the network; `weights_file` of the bundle by default. Of a function's network
             they are as it returns them by default; files hold theirs.
@@ -78,6 +80,10 @@ def _with_weights(bundle: StrPath, weights: Path | None, config: Mapping[str, An
             raise ValueError(f"{path} holds its weights: expected no teacher_weights, found {weights}")
         return plain_network(path)
     parser = load_bundle_config(path, config)
+    if is_results_folder(path):
+        network = _network(parser)
+        load_fold(network, weights or next(iter(chosen_folds(read_results_folder(path)).values())))
+        return network
     weights = weights or _weights_file(parser)
     if not weights.is_file() and (script := path / "models" / "model.ts").is_file():
         return plain_network(script)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -21,7 +22,7 @@ __all__ = ["COMMANDS", "command_line", "main"]
 
 COMMANDS = (
     *("check", "train", "distil", "evaluate", "report", "segment", "export", "predict"),
-    *("taps", "lint", "study", "phantom", "pack", "fetch"),
+    *("taps", "lint", "study", "phantom", "pack", "fetch", "import"),
 )
 _EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
@@ -80,7 +81,8 @@ def command_line(words: Sequence[str] = ()) -> App:
     )
     for name in COMMANDS:
         about = bundle_options(words) if words[:1] == [name] else ""
-        app.command(getattr(import_module(f"{__name__}.{name}"), name), name=name, help_epilogue=about)
+        own = f"{name}_" if iskeyword(name) else name
+        app.command(getattr(import_module(f"{__name__}.{own}"), own), name=name, help_epilogue=about)
     return app
 
 

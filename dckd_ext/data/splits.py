@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from dckd_ext.utils.documents import read_mapping
@@ -20,11 +21,13 @@ _FORM = '{"folds": [[name, ...], ...], "test": [name, ...]}'
 def read_split(file: str | PathLike[str]) -> dict[str, Any]:
     """Read a split file: `folds`, lists of case names, and `test`, one such list, which may be missing.
 
+    nnU-Net's ``splits_final.json`` is one too: its folds are the cases that each ``val`` names.
+
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when it is not of this form, or a case has more than one place in it; names the file.
     """
-    split = read_mapping(file)
+    split = _folds_of_nnunet(file) or read_mapping(file)
     if not isinstance(split.get("folds"), list):
         raise ValueError(f"{file}: expected the form {_FORM}, found the keys {sorted(split)}")
     split = {**split, "test": split.get("test") or []}
@@ -35,6 +38,20 @@ def read_split(file: str | PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"{file}: expected a list of case names as {place}, found {names!r:.80}")
     _check_once(file, places)
     return split
+
+
+def _folds_of_nnunet(file: str | PathLike[str]) -> dict[str, Any] | None:
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    if not (
+        isinstance(content, list)
+        and content
+        and all(isinstance(one, dict) and "val" in one for one in content)
+    ):
+        return None
+    return {"folds": [one["val"] for one in content]}
 
 
 def _check_once(file: str | PathLike[str], places: Mapping[str, Sequence[str]]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from monai.data import MetaTensor
 from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -39,30 +41,38 @@ class EvenWindowInferer(Inferer):
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a network, which gives one map or several of the window's size, over volumes ``BCHWD``."""
-        size = inputs.shape[2:]
-        lacking = [max(0, edge - length) for edge, length in zip(self.roi_size, size, strict=True)]
-        padding = [side for lack in reversed(lacking) for side in (lack // 2, lack - lack // 2)]
-        volume = F.pad(inputs, padding)
-        weight = _weight(self.roi_size).to(inputs.device)
-        starts = product(*map(window_starts, volume.shape[2:], self.roi_size, [self.step] * 3))
-        windows = [tuple(map(slice, one, np.add(one, self.roi_size))) for one in starts]
+        image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        lacking = [max(0, edge - length) for edge, length in zip(self.roi_size, image.shape[2:], strict=True)]
+        volume = F.pad(image, [side for lack in reversed(lacking) for side in (lack // 2, lack - lack // 2)])
+        sums, total, several = self._sums(volume, lambda windows: network(windows, *args, **kwargs))
+        inside: tuple[Any, ...] = tuple(
+            slice(lack // 2, lack // 2 + length)
+            for lack, length in zip(lacking, image.shape[2:], strict=True)
+        )
+        averages = tuple(convert_to_dst_type((one / total)[(..., *inside)], inputs)[0] for one in sums)
+        return averages if several else averages[0]
+
+    def _sums(self, volume: Tensor, network: Callable[[Tensor], Any]) -> tuple[list[Tensor], Tensor, bool]:
+        """Return the weighted sums of each map, that of the weights, and whether the network gave a tuple."""
+        weight = _weight(self.roi_size).to(volume.device)
+        starts: Any = product(*map(window_starts, volume.shape[2:], self.roi_size, [self.step] * 3))
+        windows: list[tuple[Any, ...]] = [
+            tuple(slice(first, first + edge) for first, edge in zip(one, self.roi_size, strict=True))
+            for one in starts
+        ]
         sums: list[Tensor] = []
-        total = torch.zeros(volume.shape[2:], device=inputs.device)
-        several = False
+        total = torch.zeros(volume.shape[2:], device=volume.device)
         for first in range(0, len(windows), self.sw_batch_size):
             batch = windows[first : first + self.sw_batch_size]
-            output = network(torch.cat([volume[(..., *window)] for window in batch]), *args, **kwargs)
-            several = isinstance(output, tuple)
-            maps = output if several else (output,)
-            sums = sums or [torch.zeros((len(inputs), one.shape[1], *total.shape), device=total.device) for one in maps]
+            output = network(torch.cat([volume[(..., *window)] for window in batch]))
+            maps = output if isinstance(output, tuple) else (output,)
+            sums = sums or [total.new_zeros((len(volume), one.shape[1], *total.shape)) for one in maps]
             for number, window in enumerate(batch):
                 total[window] += weight
-                part = slice(number * len(inputs), (number + 1) * len(inputs))
+                part = slice(number * len(volume), (number + 1) * len(volume))
                 for one, answer in zip(sums, maps, strict=True):
                     one[(..., *window)] += answer[part].float() * weight
-        inside = tuple(slice(lack // 2, lack // 2 + length) for lack, length in zip(lacking, size, strict=True))
-        averages = tuple((one / total)[(..., *inside)] for one in sums)
-        return averages if several else averages[0]
+        return sums, total, isinstance(output, tuple)
 
 
 def window_starts(size: int, window: int, step: float) -> list[int]:

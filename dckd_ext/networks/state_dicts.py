@@ -9,12 +9,22 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 
 from dckd_ext.utils.errors import first_line, listed
 
-__all__ = ["check_weights", "load_plain", "load_weights", "not_finite", "read_state_dict", "tensors_digest"]
+__all__ = [
+    "check_weights",
+    "load_plain",
+    "load_state",
+    "load_weights",
+    "not_finite",
+    "numpy_in_weights",
+    "read_state_dict",
+    "tensors_digest",
+]
 
 
 def check_weights(network: nn.Module, file: str | PathLike[str]) -> None:
@@ -55,7 +65,19 @@ def _weights_for(network: nn.Module, file: Path) -> dict[str, torch.Tensor]:
             f"No weights at {file}: train the bundle first (the commands are in its docs/README.md), fetch "
             "its weights, or name another file"
         )
-    state = _read_wrapped(file)
+    return _checked(network, _read_wrapped(file), file)
+
+
+def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Load a flat state dict that was read from a file; every name and shape has to agree.
+
+    Raises:
+        ValueError: as `load_weights`; names the file.
+    """
+    network.load_state_dict(_checked(network, _plain_tensors(state, file), file))
+
+
+def _checked(network: nn.Module, state: dict[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
     own = network.state_dict()
     problems = {
         "missing": [key for key in own if key not in state],
@@ -144,3 +166,15 @@ def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
 def not_finite(state: Mapping[str, torch.Tensor]) -> list[str]:
     """Return the names of the tensors that hold NaN or infinity."""
     return [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+
+
+def numpy_in_weights() -> Any:
+    """Let ``torch.load`` read NumPy's arrays beside tensors, as searched networks keep them; no code."""
+    kinds = [getattr(np.dtypes, name) for name in np.dtypes.__all__ if name != "ObjectDType"]
+    builders: dict[str, Any] = {
+        "_reconstruct": np.zeros(1).__reduce__()[0],
+        "scalar": np.float64(0).__reduce__()[0],
+    }
+    homes = ("numpy.core.multiarray", "numpy._core.multiarray")  # of NumPy 1 and 2
+    named = [(build, f"{home}.{name}") for name, build in builders.items() for home in homes]
+    return torch.serialization.safe_globals([np.ndarray, np.dtype, *kinds, *named])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from dckd_ext.data.splits import read_split
 from dckd_ext.utils.documents import read_mapping
+from dckd_ext.utils.errors import listed
 
-__all__ = ["ResultsFolder", "is_results_folder", "read_results_folder"]
+__all__ = ["ResultsFolder", "check_held_out", "is_results_folder", "read_results_folder"]
 
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _AS_STORED = ("SimpleITKIO", "NibabelIO")
@@ -56,7 +58,8 @@ def read_results_folder(folder: str | PathLike[str]) -> ResultsFolder:
 
     Raises:
         FileNotFoundError: if the folder, its plans or its data set's description are missing.
-        ValueError: for what cannot be taken over, with the file and key: regions, 2D and cascaded configurations,
+        ValueError: for what cannot be taken over, with the file and key: regions, 2D and cascaded
+            configurations,
             another reader, preprocessor or resampling than nnU-Net's own.
     """
     root = Path(folder).expanduser().resolve()
@@ -104,7 +107,9 @@ def _check_configuration(root: Path, plans: Mapping[str, Any]) -> None:
     if len(plans["patch_size"]) != 3:
         raise ValueError(f"{file}: patch_size is {plans['patch_size']}, expected a 3D configuration")
     if plans.get("previous_stage"):
-        raise ValueError(f"{file}: a cascade, after {plans['previous_stage']!r}; expected a configuration of one stage")
+        raise ValueError(
+            f"{file}: a cascade, after {plans['previous_stage']!r}; expected a configuration of one stage"
+        )
     preprocessor = plans.get("preprocessor_name", "DefaultPreprocessor")
     if preprocessor != "DefaultPreprocessor":
         raise ValueError(f"{file}: preprocessor_name is {preprocessor}, expected DefaultPreprocessor")
@@ -112,7 +117,9 @@ def _check_configuration(root: Path, plans: Mapping[str, Any]) -> None:
         name = plans.get(f"resampling_fn_{kind}", _RESAMPLING)
         options = plans.get(f"resampling_fn_{kind}_kwargs", {})
         if name != _RESAMPLING or options.get("order_z", 0) != 0:
-            raise ValueError(f"{file}: resampling_fn_{kind} is {name} {options}, expected {_RESAMPLING}, order_z 0")
+            raise ValueError(
+                f"{file}: resampling_fn_{kind} is {name} {options}, expected {_RESAMPLING}, order_z 0"
+            )
 
 
 def _classes(file: Path, dataset: Mapping[str, Any]) -> dict[int, str]:
@@ -120,7 +127,8 @@ def _classes(file: Path, dataset: Mapping[str, Any]) -> dict[int, str]:
     regions = [name for name, value in labels.items() if isinstance(value, list | tuple) and len(value) > 1]
     if regions:
         raise ValueError(
-            f"{file}: the labels {regions} are regions of several classes, told by a sigmoid each; expected classes "
+            f"{file}: the labels {regions} are regions of several classes, told by a sigmoid each; "
+            f"expected classes "
             "that exclude each other"
         )
     names = {int(value[0] if isinstance(value, list) else value): str(name) for name, value in labels.items()}
@@ -135,7 +143,8 @@ def _intensities(
     schemes, masks = plans["normalization_schemes"], plans["use_mask_for_norm"]
     if not len(schemes) == len(masks) == count:
         raise ValueError(
-            f"{root}: dataset.json names {count} channels, plans.json has {len(schemes)} normalization_schemes"
+            f"{root}: dataset.json names {count} channels, plans.json has {len(schemes)} "
+            f"normalization_schemes"
         )
     statistics = whole.get("foreground_intensity_properties_per_channel", {})
     channels = []
@@ -150,10 +159,34 @@ def _intensities(
 
 
 def _checkpoints(root: Path) -> dict[str, Path]:
-    """Return the weights by fold; those of the last epoch where both are there, as nnU-Net predicts with them."""
+    """Return the weights by fold, of the last epoch where both are there, as nnU-Net's predictor."""
     found = {}
     for folder in sorted(root.glob("fold_*")):
         files = [folder / name for name in _CHECKPOINTS if (folder / name).is_file()]
         if files:
             found[folder.name.removeprefix("fold_")] = files[0]
     return found
+
+
+def check_held_out(root: str | PathLike[str], split_file: str | PathLike[str], folds: Sequence[int]) -> None:
+    """Check that the folds of a split are those that nnU-Net held out, as the folders ``validation`` show.
+
+    Args:
+        root: results folder.
+        split_file: see `dckd_ext.data.splits.read_split`.
+        folds: to look at; one without predictions of its validation tells nothing.
+
+    Raises:
+        ValueError: when a fold of the split has cases that nnU-Net's fold was trained on.
+    """
+    split = read_split(split_file)["folds"]
+    for fold in folds:
+        folder = Path(root).expanduser() / f"fold_{fold}" / "validation"
+        held_out = {file.name.partition(".")[0] for file in folder.glob("*.*")} - {"summary"}
+        seen = sorted(set(split[fold]) - held_out) if held_out and fold < len(split) else []
+        if seen:
+            raise ValueError(
+                f"{split_file}: fold {fold} has {listed(seen)}, which nnU-Net's fold_{fold} was trained "
+                f"on: expected "
+                "nnU-Net's own split, splits_final.json in its folder of preprocessed data"
+            )

@@ -10,22 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.serialization import safe_globals
 
 from dckd_ext.networks import PlainUNet
-from dckd_ext.networks.state_dicts import load_plain
+from dckd_ext.networks.state_dicts import load_plain, numpy_in_weights
 from dckd_ext.nnunet.folder import ResultsFolder
 
 __all__ = ["network_config", "read_checkpoint"]
 
 _ARCHITECTURES = "dynamic_network_architectures"
-# the numbers that nnU-Net logs are numpy's; both names that numpy has had for what makes them
-_PLAIN_NUMPY: list[Any] = [
-    np._core.multiarray.scalar,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("float64", "float32", "float16", "int64", "int32", "bool")),
-]
 
 
 def network_config(folder: ResultsFolder) -> dict[str, Any]:
@@ -35,7 +27,8 @@ def network_config(folder: ResultsFolder) -> dict[str, Any]:
     another one needs the package ``dynamic_network_architectures``.
 
     Raises:
-        ValueError: for plans of before nnU-Net 2.5, a network of another package, or one that needs that package
+        ValueError: for plans of before nnU-Net 2.5, a network of another package, or one that needs that
+            package
             where it is not installed.
     """
     file = folder.root / "plans.json"
@@ -111,18 +104,21 @@ def read_checkpoint(file: Path, network: torch.nn.Module) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it holds anything but tensors, plain values and numpy's numbers, or no weights.
     """
-    with safe_globals(_PLAIN_NUMPY):
+    with numpy_in_weights():
         try:
             content = load_plain(file)
         except ValueError as error:
             raise ValueError(
                 f"{error}. If you trust the file, write what is needed of it by nnU-Net's own environment: "
-                "torch.save({'network_weights': torch.load(FILE, weights_only=False)['network_weights']}, FILE)"
+                "torch.save({'network_weights': torch.load(FILE, weights_only=False)['network_weights']}, "
+                "FILE)"
             ) from None
     weights = content.get("network_weights") if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping):
         raise ValueError(f"{file}: expected a checkpoint of nnU-Net, with 'network_weights'")
-    weights = {key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in weights.items()}
+    weights = {
+        key.removeprefix("module.").removeprefix("_orig_mod."): value for key, value in weights.items()
+    }
     return _renamed(weights, network) if isinstance(network, PlainUNet) else dict(weights)
 
 

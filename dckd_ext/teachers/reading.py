@@ -10,6 +10,7 @@ from torch import nn
 from dckd_ext.bundle import class_map, teacher_network
 from dckd_ext.bundle.config import StrPath
 from dckd_ext.networks import Teacher
+from dckd_ext.nnunet import check_held_out, chosen_folds, is_results_folder, read_results_folder
 from dckd_ext.teachers.ensemble import Ensemble
 from dckd_ext.teachers.folds import HeldOutTeachers
 
@@ -29,7 +30,9 @@ def read_teachers(
     """Read the teachers of a distillation.
 
     Args:
-        bundles: folder of the teacher's bundle, or of several; or what else `teacher_network` takes.
+        bundles: folder of the teacher's bundle, or of several; or what else `teacher_network` takes. Of
+            a results
+            folder of nnU-Net all folds teach.
         weights: of one bundle a file, several, or one for each fold, ``{fold: file}``, whose teacher held
             that fold out. None: those that each bundle's own config reads.
         label_map: see `class_map`; without a student's bundle, see `Teacher`.
@@ -46,6 +49,7 @@ def read_teachers(
         ValueError: if weights are not those of the network, or are given for several bundles.
     """
     folders = [bundles] if isinstance(bundles, str) or not isinstance(bundles, Sequence) else list(bundles)
+    weights = _weights_by_fold(folders, weights)
     files: list[Any] = _files(weights)
     if len(folders) > 1 and weights is not None:
         raise ValueError(
@@ -66,12 +70,20 @@ def read_teachers(
     return Ensemble(members, mirrored_axes) if len(members) > 1 or mirrored_axes else members[0]
 
 
+def _weights_by_fold(bundles: Sequence[Any], weights: Any) -> Any:
+    """Return the weights that are given, or those of the folds where nnU-Net has trained the only teacher."""
+    if weights is not None or len(bundles) != 1 or not is_results_folder(bundles[0]):
+        return weights
+    return dict(chosen_folds(read_results_folder(bundles[0])))
+
+
 def answering(
     teacher: Teacher | Ensemble,
     teach: str,
     weights: Any,
     split_file: StrPath,
     mirrored_axes: Sequence[int] = (),
+    bundles: StrPath | Sequence[StrPath] = (),
 ) -> Any:
     """Say which teacher answers a case, by the case's name.
 
@@ -81,10 +93,13 @@ def answering(
         weights: those that the teacher was read with; ``{fold: file}`` for "held_out".
         split_file: see `HeldOutTeachers`.
         mirrored_axes: see `Ensemble`.
+        bundles: those that the teacher was read from; a results folder of nnU-Net has weights by fold,
+            and names
+            the cases that each fold held out.
 
     Raises:
-        ValueError: for another ``teach``, for "held_out" without weights by fold, and for a student of
-            regions that may overlap.
+        ValueError: for another ``teach``, for "held_out" without weights by fold or with another split than
+            nnU-Net's, and for a student of regions that may overlap.
     """
     if teach not in TEACH:
         raise ValueError(f"teach must be one of {', '.join(TEACH)}, found {teach!r}")
@@ -95,11 +110,15 @@ def answering(
         )
     if teach == "all":
         return _Always(teacher)
-    if not isinstance(weights, Mapping):
+    folders = [bundles] if isinstance(bundles, str) or not isinstance(bundles, Sequence) else list(bundles)
+    weights = _weights_by_fold(folders, weights)
+    if not isinstance(weights, Mapping) or "all" in weights:
         raise ValueError(
             "teach: held_out needs teacher_weights by the fold that each teacher held out, as "
             f"{{0: fold0.pt, 1: fold1.pt}}, found {weights!r}"
         )
+    if len(folders) == 1 and is_results_folder(folders[0]):
+        check_held_out(folders[0], split_file, list(map(int, weights)))
     members = teacher.members if isinstance(teacher, Ensemble) else [teacher]
     return HeldOutTeachers(dict(zip(map(int, weights), members, strict=True)), split_file, mirrored_axes)
 

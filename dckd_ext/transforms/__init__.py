@@ -1,8 +1,10 @@
 """Reading and checking, resampling, patch centres, probabilities, writing."""
 
 from dckd_ext.transforms.answers import TeacherAnswersd, TeacherLabeld
+from dckd_ext.transforms.axes import PermuteAxesd
 from dckd_ext.transforms.checks import CheckVolumed, check_foreground
 from dckd_ext.transforms.crops import CropClassesd
+from dckd_ext.transforms.planned import PlannedIntensityd, PlannedSpacingd
 from dckd_ext.transforms.probabilities import ForegroundProbabilityd
 from dckd_ext.transforms.reading import ReadVolumed
 from dckd_ext.transforms.resample import ResampleVolumed
@@ -13,6 +15,9 @@ __all__ = [
     "CheckVolumed",
     "CropClassesd",
     "ForegroundProbabilityd",
+    "PermuteAxesd",
+    "PlannedIntensityd",
+    "PlannedSpacingd",
     "ReadVolumed",
     "ResampleVolumed",
     "SaveMaskd",

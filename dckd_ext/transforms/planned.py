@@ -29,14 +29,17 @@ Array = NDArray[np.float32]
 class PlannedIntensityd(MapTransform):
     """Normalise each channel by the scheme that nnU-Net's plans have for it.
 
-    Place it after the crop to what is not 0 and before the resampling, as nnU-Net does (Isensee et al., Nature
+    Place it after the crop to what is not 0 and before the resampling, as nnU-Net does (Isensee et al.,
+    Nature
     Methods 18, 2021). Schemes, by the names of the plans: ``ZScoreNormalization``, with ``mask`` over what is
-    not 0 in some channel, holes filled, and 0 outside; ``CTNormalization``, by the data set's ``lower``, ``upper``,
+    not 0 in some channel, holes filled, and 0 outside; ``CTNormalization``, by the data set's ``lower``,
+    ``upper``,
     ``mean`` and ``std``; ``RescaleTo01Normalization``; ``RGBTo01Normalization``; ``NoNormalization``.
 
     Args:
         keys: keys of volumes, ``CHWD``.
-        channels: of each channel ``scheme``, and what it needs of ``mask``, ``mean``, ``std``, ``lower``, ``upper``.
+        channels: of each channel ``scheme``, and what it needs of ``mask``, ``mean``, ``std``,
+            ``lower``, ``upper``.
         allow_missing_keys: do not raise for a key that is missing.
 
     Raises:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 TEACHER = ROOT / "docs" / "results" / "hippocampus" / "teacher"
 HEAVY = ("torch", "monai", "scipy", "numpy", "nibabel", "onnxruntime", "openvino")
 LEAST = {
+    "import": ["nnunet", "DIR", "--out", "OUT"],
     "fetch": ["NAME"],
     "pack": ["BUNDLE", "--out", "DIR"],
     "predict": ["BUNDLE", "IN", "--out", "DIR"],
