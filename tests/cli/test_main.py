@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import getdoc
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ def stopped(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
 
 
 def function(name: str) -> Any:
-    return getattr(import_module(f"dckd_ext.cli.{name}"), name)
+    own = f"{name}_" if iskeyword(name) else name
+    return getattr(import_module(f"dckd_ext.cli.{own}"), own)
 
 
 def parsed(line: str) -> tuple[str, dict[str, Any]]:
     """Read a command line without running it: the command, and its arguments by name."""
     command, bound, _ = command_line().parse_args(shlex.split(line), print_error=False, exit_on_error=False)
-    return command.__name__, bound.arguments
+    return command.__name__.rstrip("_"), bound.arguments
 
 
 def test_describing_and_refusing_loads_nothing_heavy():
