@@ -59,7 +59,7 @@ def test_classes_and_functions_may_move(bundles: Path):
         ("train.yaml", r"NormalizeIntensityd", "AnotherTransformd"),
         ("train.yaml", r"temperature: 2.0", "temperature: 2.5"),
         ("train.yaml", r"'/models/model.pt'", "'/models/other.pt'"),
-        ("train.yaml", r"sys.stderr.isatty", "sys.stdout.isatty"),
+        ("train.yaml", r"@is_main or not", "@is_main and not"),
         ("train.yaml", r"\(@device\)", "(@other)"),
         ("inference.yaml", r"overlap: 0.75", "overlap: 0.5"),
         ("evaluate.yaml", r"CaseScores", "OtherScores"),
