@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dckd_ext.data.msd import DOWNLOAD_HINT, Case, msd_cases, msd_datalist
+from dckd_ext.data.pairs import pair_folders
 from dckd_ext.data.tdsc import TDSC_SECTIONS, tdsc_datalist
 
 __all__ = ["all_cases", "case_list", "folder_layout"]
@@ -62,20 +63,20 @@ def all_cases(dataset_dir: str) -> dict[str, Case]:
 
 
 def folder_layout(dataset_dir: str) -> str:
-    """Return "msd" for the layout of the Medical Segmentation Decathlon, "tdsc" for the open ABUS set's.
+    """Return "tdsc" for the layout of the open ABUS set, else "msd": that of the Decathlon, or two folders.
 
     Raises:
         FileNotFoundError: when the folder has neither.
     """
     folder = Path(dataset_dir)
-    if (folder / "dataset.json").is_file():
+    if (folder / "dataset.json").is_file() or pair_folders(folder) is not None:
         return "msd"
     if any((folder / name).is_dir() for name in TDSC_SECTIONS.values()):
         return "tdsc"
     parent = f" Give the folder above it, {folder.resolve().parent}?" if (folder / "DATA").is_dir() else ""
     raise FileNotFoundError(
         f"dataset_dir {folder} has neither dataset.json nor a folder {', '.join(TDSC_SECTIONS.values())}."
-        f"{parent} Expected the layout of the Medical Segmentation Decathlon (dataset.json, imagesTr, "
-        "labelsTr) or of the open ABUS set (Train, Validation and Test with DATA/DATA_NNN.nrrd, "
-        f"MASK/MASK_NNN.nrrd and labels.csv). {DOWNLOAD_HINT}"
+        f"{parent} Expected two folders images and labels, the layout of the Medical Segmentation Decathlon "
+        "(dataset.json, imagesTr, labelsTr) or that of the open ABUS set (Train, Validation and Test with "
+        f"DATA/DATA_NNN.nrrd, MASK/MASK_NNN.nrrd and labels.csv). {DOWNLOAD_HINT}"
     )

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dckd_ext.data.naming import case_names
+from dckd_ext.data.pairs import image_label_pairs, pair_folders
 from dckd_ext.data.splits import draw_split, read_split, section_names
 from dckd_ext.data.volumes import is_volume
 from dckd_ext.utils.documents import read_mapping
@@ -90,30 +91,43 @@ def _warn_of_the_rest(split: Mapping[str, Any], cases: Sequence[str], file: str)
 def msd_cases(folder: Path) -> dict[str, Case]:
     """List the cases with a label of an MSD folder by name.
 
+    Without a ``dataset.json``, or with one that lists no cases, as nnU-Net's, they are those of the folders
+    ``images`` and ``labels``, or ``imagesTr`` and ``labelsTr``: `dckd_ext.data.pairs.image_label_pairs`.
+
     Raises:
-        FileNotFoundError: when the folder has no ``dataset.json``.
-        ValueError: when that is no JSON, or an entry of it lacks image or label.
+        FileNotFoundError: when the folder has neither a ``dataset.json`` nor these two.
+        ValueError: when that is no JSON, an entry of it lacks image or label, or files have no partner.
     """
     index = folder / "dataset.json"
+    content = read_mapping(index) if index.is_file() else {}
+    if "training" not in content and (pair := pair_folders(folder)) is not None:
+        pairs = image_label_pairs(*pair)
+        return _named(folder, pairs, [label for _, label in pairs], str(folder))
     if not index.is_file():
         raise FileNotFoundError(
             f"dataset_dir {folder} has no dataset.json: expected a folder in the layout of the Medical "
             f"Segmentation Decathlon (dataset.json, imagesTr, labelsTr). {DOWNLOAD_HINT}"
         )
-    content = read_mapping(index)
     try:
-        files = [(Path(entry["image"]), Path(entry["label"])) for entry in content["training"]]
+        files = [(folder / entry["image"], folder / entry["label"]) for entry in content["training"]]
     except (KeyError, TypeError) as error:
         raise ValueError(
             f'{index}: expected {{"training": [{{"image": path, "label": path}}, ...]}}, '
             f"found {type(error).__name__}: {error}"
         ) from error
+    return _named(folder, files, [image for image, _ in files], str(index))
+
+
+def _named(
+    folder: Path, files: Sequence[tuple[Path, Path]], named_by: Sequence[Path], source: str
+) -> dict[str, Case]:
+    """Make cases of pairs of image and label, by the names of some files in the folder."""
     try:
-        names = case_names([image for image, _ in files])
+        names = case_names([os.path.relpath(file, folder) for file in named_by])
     except ValueError as error:
-        raise ValueError(f"{index}: {error}") from error
+        raise ValueError(f"{source}: {error}") from error
     return {
-        name: {"image": str(folder / image), "label": str(folder / label), "case": name, "case_id": number}
+        name: {"image": str(image), "label": str(label), "case": name, "case_id": number}
         for number, (name, (image, label)) in enumerate(sorted(zip(names, files, strict=True)))
     }
 

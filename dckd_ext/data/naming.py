@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import PurePath
 
-__all__ = ["case_names"]
+__all__ = ["case_names", "without_ending"]
 
 
 def case_names(paths: Sequence[str | PathLike[str]]) -> list[str]:
@@ -55,4 +55,14 @@ def _path_parts(path: str | PathLike[str]) -> list[str]:
     """Return the file's name without its ending, then the folders from the nearest to the farthest."""
     pure = PurePath(path)
     folders = [part for part in pure.parent.parts if part not in (pure.anchor, "..")]
-    return [re.sub(r"\.(nii|nii\.gz|nrrd|nhdr)$", "", pure.name, flags=re.IGNORECASE), *reversed(folders)]
+    return [without_ending(pure.name), *reversed(folders)]
+
+
+def without_ending(name: str) -> str:
+    """Return the name of a volume's file without its ending.
+
+    Examples:
+        >>> without_ending("a.nii.gz"), without_ending("A.NRRD")
+        ('a', 'A')
+    """
+    return re.sub(r"\.(nii|nii\.gz|nrrd|nhdr)$", "", name, flags=re.IGNORECASE)

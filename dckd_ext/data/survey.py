@@ -80,7 +80,7 @@ def list_folder(dataset_dir: str) -> Listing:
 def _list_msd(folder: Path) -> Listing:
     cases = list(msd_cases(folder).values())
     listed = {Path(case[key]).resolve() for case in cases for key in ("image", "label")}
-    there = chain(folder.glob("imagesTr/*"), folder.glob("labelsTr/*"))
+    there = chain(folder.glob("imagesTr/*"), folder.glob("labelsTr/*"))  # without a list all are cases
     problems = [
         Problem(str(path), "dataset.json does not list it under training")
         for path in sorted(there)
