@@ -55,8 +55,8 @@ def image_label_pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
         raise ValueError(f"{images} holds no NIfTI or NRRD file")
     if alone:
         raise ValueError(
-            f"{len(alone)} images have no label of the same name in {labels}: {listed(_texts(alone))}; images "
-            "without labels belong into a folder of their own (--unlabelled_dir of a distillation)"
+            f"{len(alone)} images have no label of the same name in {labels}: {listed(_texts(alone))}; "
+            "images without labels belong into a folder of their own (--unlabelled_dir of a distillation)"
         )
     used = {label for _, label in pairs}
     if len(used) < len(pairs):
