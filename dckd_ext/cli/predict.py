@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ def predict(
     precision: Literal["float32", "bfloat16"] = "float32",
     series: str | None = None,
     nifti: bool = False,
+    max_memory: float | None = None,
 ) -> None:
     """Segment volumes; a case that fails does not stop the others.
 
@@ -38,6 +40,7 @@ def predict(
         precision: of the network; bfloat16 with OpenVINO alone.
         series: which of several DICOM series: number, UID, name or description, * and ? as in file names.
         nifti: write the masks of DICOM series as NIfTI too.
+        max_memory: GB that the process may have: windows become smaller, or a volume is refused.
 
     Raises:
         FileNotFoundError: when an input or the network is missing.
@@ -45,6 +48,8 @@ def predict(
         OSError: when the folder cannot be written to, or another process has it.
         SystemExit: with code 1 when cases failed.
     """
+    if threads:  # numpy's library reads it once
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     from dckd_ext.export import predict as exported
 
     path = Path(model)
@@ -55,6 +60,6 @@ def predict(
     file = path / "models" / "model.onnx" if path.is_dir() else path
     if exported.predict(
         *(inputs, out, file, threads, overlap, max_voxels),
-        *(existing, runtime, precision, series, nifti),
+        *(existing, runtime, precision, series, nifti, max_memory),
     ):
         sys.exit(1)

@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -50,6 +51,8 @@ from dckd_ext.data.volumes import (
     warn_of,
 )
 from dckd_ext.export.known import far_notes, intensities
+from dckd_ext.export.memory import fitting_window, peak_bytes, resident_bytes
+from dckd_ext.export.pipeline import Progress, in_line
 from dckd_ext.export.runtimes import PRECISIONS, RUNTIMES, Network, load_network, onnx_metadata
 from dckd_ext.utils.files import written_whole
 from dckd_ext.utils.folders import claimed
@@ -102,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max_voxels", type=int, metavar="N", help="that a volume is resampled to, at most")
     parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="auto: OpenVINO if installed")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16: OpenVINO only")
+    parser.add_argument(
+        "--max_memory", type=float, metavar="GB", help="windows become smaller, or a volume is refused"
+    )
     parser.add_argument("--existing", choices=EXISTING, default="refuse", help="masks that are there already")
     parser.add_argument(
         "--series",
@@ -115,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             *(options.inputs, options.out, options.model),
             *(options.threads, options.overlap, options.max_voxels, options.existing),
             *(options.runtime, options.precision),
-            *(options.series, options.nifti),
+            *(options.series, options.nifti, options.max_memory),
         )
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"predict: {error}", file=sys.stderr)
@@ -138,6 +144,7 @@ def predict(
     precision: str = "float32",
     series: str | None = None,
     nifti: bool = False,
+    max_memory: float | None = None,
 ) -> dict[str, str]:
     """Segment files one after another; go on after one that fails.
 
@@ -153,6 +160,7 @@ def predict(
         precision: "float32", or with OpenVINO "bfloat16".
         series: which of several DICOM series, see `dckd_ext.data.dicom_series.choose_series`.
         nifti: write the masks of DICOM series as NIfTI too.
+        max_memory: GB that the process may have; windows become smaller, or a volume is refused.
 
     Returns:
         The error of every input that failed; they are printed too.
@@ -165,6 +173,8 @@ def predict(
         OSError: before the first volume, when ``out`` cannot be written to or another process has it.
         KeyboardInterrupt: at Ctrl-C; says how many are done, and their masks are whole.
     """
+    if max_memory is not None and not max_memory > 0:
+        raise ValueError(f"max_memory: expected a number of GB above 0, found {max_memory}")
     masks = _masks(inputs, Path(out), series)
     network, settings = load_model(model, threads, runtime, precision)
     if overlap is not None:
@@ -180,32 +190,85 @@ def predict(
     masks = _without_existing(masks, existing, nifti)
     print(f"{model}: {network.runtime}", flush=True)
     with claimed(out):
-        return _segment_all(masks, network, settings, nifti)
+        beside = len(masks) > 1 and (threads or os.cpu_count() or 1) > 1
+        return _segment_all(masks, network, settings, nifti, beside, max_memory)
 
 
 def _segment_all(
-    masks: Mapping[Path, Path], network: Network, settings: Mapping[str, Any], nifti: bool
+    masks: Mapping[Path, Path],
+    network: Network,
+    settings: Mapping[str, Any],
+    nifti: bool,
+    beside: bool = False,
+    max_memory: float | None = None,
 ) -> dict[str, str]:
     failed: dict[str, str] = {}
-    for number, (target, path) in enumerate(masks.items()):
-        start = time.perf_counter()
-        try:
-            mask, image = segment(path, network, settings)
-            for file in _files(target, nifti):
-                with written_whole(file) as beside:
-                    _write(beside, mask, image, path, settings)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{number - len(failed)} of {len(masks)} cases are done") from None
-        except Exception as error:
-            failed[str(path)] = _text(error)
-            print(f"{path}: failed: {_text(error)}", file=sys.stderr)
-            continue
-        counts = np.bincount(mask.ravel(order="K"), minlength=len(settings["classes"]))[1:]
-        found = ", ".join(f"{name} {n}" for name, n in zip(settings["classes"][1:], counts, strict=True))
-        print(f"{target}  {time.perf_counter() - start:.1f} s  voxels: {found}", flush=True)
+    done: list[Path] = []
+    progress = Progress(len(masks))
+
+    def read(item: tuple[Path, Path]) -> tuple[Array, Volume, list[Undo]]:
+        voxels, image, undo = prepare(item[1], settings)
+        return voxels, replace(image, voxels=_outline(image.voxels)), undo
+
+    def compute(item: tuple[Path, Path], found: tuple[Array, Volume, list[Undo]]) -> Any:
+        voxels, image, undo = found
+        window = _window(voxels, image, network, settings, max_memory)
+        network.ready((1, len(voxels), *window["roi_size"]))
+        progress.begin()
+        return _sliding_window(voxels, network, **window, progress=progress), image, undo
+
+    def write(item: tuple[Path, Path], found: tuple[Array, Volume, list[Undo]]) -> Array:
+        mask, image, undo = found
+        for back in reversed(undo):
+            mask = back(mask)
+        for file in _files(item[0], nifti):
+            with written_whole(file) as unfinished:
+                _write(unfinished, mask, image, item[1], settings)
+        done.append(item[0])
+        return np.bincount(mask.ravel(order="K"), minlength=len(settings["classes"]))[1:]
+
+    try:
+        for (target, path), outcome, seconds in in_line(masks.items(), read, compute, write, beside):
+            if isinstance(outcome, Exception):
+                failed[str(path)] = _text(outcome)
+                print(f"{path}: failed: {_text(outcome)}", file=sys.stderr)
+                continue
+            counts = zip(settings["classes"][1:], outcome, strict=True)
+            found = ", ".join(f"{name} {n}" for name, n in counts)
+            print(f"{target}  {seconds:.1f} s  voxels: {found}", flush=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{len(done)} of {len(masks)} cases are done") from None
     if failed:
         print(f"{len(failed)} of {len(masks)} cases failed, the others are done", file=sys.stderr)
     return failed
+
+
+def _outline(voxels: Array) -> Array:
+    """Return an array of the same shape that takes no memory."""
+    return np.broadcast_to(voxels.dtype.type(0), voxels.shape)
+
+
+def _window(
+    voxels: Array, image: Volume, network: Network, settings: Mapping[str, Any], max_memory: float | None
+) -> dict[str, Any]:
+    """Return the bundle's window, or a smaller one that `max_memory` allows."""
+    window = dict(settings["window"])
+    resident = resident_bytes()
+    if max_memory is None or resident is None:
+        return window
+    roi, step = window["roi_size"], settings.get("size_step", [1, 1, 1])
+    padded = prod(max(n, edge) for n, edge in zip(voxels.shape[1:], roi, strict=True))
+    others = resident + padded * (4 * len(settings["classes"]) + 1) + prod(image.grid.shape)
+    each = network.bytes_a_voxel(settings["channels"], roi, step)
+    fitting = fitting_window(roi, step, each, max_memory * 1e9 - others)
+    if fitting is None:
+        raise ValueError(
+            f"needs more than --max_memory {max_memory:g} GB: {others * 1e-9:.2g} GB without the network"
+        )
+    if fitting != roi:
+        edges = (" x ".join(map(str, each)) for each in (fitting, roi))
+        print("windows of {} in the place of {}, for --max_memory".format(*edges), flush=True)
+    return {**window, "roi_size": fitting}
 
 
 def load_model(
@@ -535,7 +598,11 @@ def _multiply(volume: Array, matrix: Array, axis: int) -> Array:
 
 
 def _sliding_window(
-    voxels: Array, network: Callable[[Array], Array], roi_size: Sequence[int], overlap: float
+    voxels: Array,
+    network: Callable[[Array], Array],
+    roi_size: Sequence[int],
+    overlap: float,
+    progress: Progress | None = None,
 ) -> Array:
     """Classes of a volume `CXYZ` from windows, as MONAI's sliding_window_inference places and blends them."""
     shape = voxels.shape[1:]
@@ -545,7 +612,8 @@ def _sliding_window(
     weight = _window_weight(roi_size)
     logits: Array | None = None
     places = (_starts(n, roi, overlap) for n, roi in zip(voxels.shape[1:], roi_size, strict=True))
-    for corner in product(*places):
+    corners = list(product(*places))
+    for number, corner in enumerate(corners):
         window = (
             slice(None),
             *(slice(start, start + roi) for start, roi in zip(corner, roi_size, strict=True)),
@@ -554,12 +622,22 @@ def _sliding_window(
         if logits is None:
             logits = np.zeros((len(found), *voxels.shape[1:]), np.float32)
         logits[window] += found * weight  # the sum of weights changes no argmax
+        if progress is not None:
+            progress.window(number + 1, len(corners), _gigabytes(logits))
     assert logits is not None
     inner = tuple(slice(gap // 2, gap // 2 + n) for gap, n in zip(missing, shape, strict=True))
     classes = (
         part.argmax(axis=0).astype(np.uint8) for part in np.moveaxis(logits[(slice(None), *inner)], 1, 0)
     )
     return np.stack(list(classes))
+
+
+def _gigabytes(logits: Array) -> float | None:
+    """Return the memory that a volume takes, seen after its first window: logits come to be where written."""
+    now, peak = resident_bytes(), peak_bytes()
+    if now is None or peak is None:
+        return None
+    return max(peak, now + logits.nbytes) * 1e-9
 
 
 def _starts(length: int, roi: int, overlap: float) -> list[int]:

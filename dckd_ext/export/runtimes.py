@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from dckd_ext.export.memory import window_bytes
 
 __all__ = ["PRECISIONS", "RUNTIMES", "Network", "cache_folder", "load_network", "onnx_metadata"]
 
@@ -31,10 +33,23 @@ class Network:
 
     def __init__(self, run: Callable[[np.ndarray], np.ndarray], runtime: str) -> None:
         self.run, self.runtime = run, runtime
+        self._bytes: float | None = None
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Return the logits of windows."""
         return self.run(windows)
+
+    def ready(self, shape: tuple[int, ...]) -> None:
+        """Compile for windows of a shape where the runtime does that."""
+        if isinstance(self.run, _OpenVINO):
+            self.run.request(shape)
+
+    def bytes_a_voxel(self, channels: int, roi: Sequence[int], step: Sequence[int]) -> float:
+        """Return the memory that a window takes, seen once with one of half the edges."""
+        if self._bytes is None:
+            half = [max(s, edge // 2 // s * s) for edge, s in zip(roi, step, strict=True)]
+            self._bytes = window_bytes(self, channels, half)
+        return self._bytes
 
 
 def load_network(file: Path, threads: int = 0, runtime: str = "auto", precision: str = "float32") -> Network:
@@ -152,10 +167,13 @@ class _OpenVINO:
         self._read()
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
-        if windows.shape not in self.requests:
-            self.requests[windows.shape] = self._compiled(windows.shape).create_infer_request()
-        logits: np.ndarray = self.requests[windows.shape].infer({0: windows}, share_inputs=True)[0]
+        logits: np.ndarray = self.request(windows.shape).infer({0: windows}, share_inputs=True)[0]
         return logits
+
+    def request(self, shape: tuple[int, ...]) -> Any:
+        if shape not in self.requests:
+            self.requests = {shape: self._compiled(shape).create_infer_request()}  # the one before is freed
+        return self.requests[shape]
 
     def _read(self) -> Any:
         try:

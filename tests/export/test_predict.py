@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -386,23 +388,40 @@ def test_masks_that_are_there_are_never_replaced_silently(
     assert nib.load(old).shape == (9, 9, 9)
 
 
+@pytest.mark.parametrize(("threads", "done"), [(1, 1), (2, 2)])
 def test_an_interrupt_ends_it_and_what_is_whole_stays(
-    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    threads: int,
+    done: int,
+    model: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    """A real signal, in the middle of the second mask."""
-    for name in ("a.nii", "b.nii", "c.nii"):
+    """A real signal, in the middle of the second mask; a thread that writes it beside ends that first."""
+    for name in ("a.nii", "b.nii", "c.nii", "d.nii"):
         write_volume(tmp_path / "in" / name, noise(9, 9, 9))
-    save = nib.save
+    save, compute = nib.save, module._sliding_window
+    interrupted = threading.Event()
 
     def interrupted_at_b(image: Any, file: Path) -> None:
         save(image, file)
         if file.name.endswith("b_seg.nii.gz"):
+            interrupted.set()
             os.kill(os.getpid(), signal.SIGINT)
 
+    def slow(*given: Any, **options: Any) -> Any:
+        if (tmp_path / "out" / "a_seg.nii.gz").exists() and threads > 1:
+            interrupted.wait(10)
+            time.sleep(0.2)  # the signal comes here
+        return compute(*given, **options)
+
     monkeypatch.setattr(module.nibabel, "save", interrupted_at_b)
-    assert module.main([str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--model", "m"]) == 130
-    assert capsys.readouterr().err == "predict: interrupted: 1 of 3 cases are done\n"
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+    monkeypatch.setattr(module, "_sliding_window", slow)
+    command = [str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--model", "m"]
+    assert module.main([*command, "--threads", str(threads)]) == 130
+    assert capsys.readouterr().err == f"predict: interrupted: {done} of 4 cases are done\n"
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["a_seg.nii.gz", "b_seg.nii.gz"][:done]
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_before_the_first_volume(
