@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import torch
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser, ConfigWorkflow, run
 
 from dckd_ext.bundle import kinds
 from dckd_ext.bundle.kinds import Kind
 from dckd_ext.inferers.autocast import DTYPES
-from dckd_ext.utils.command_line import changed_by_fire, say_cause_last
+from dckd_ext.utils.command_line import changed_by_fire, is_run, say_cause_last, typed_options
+from dckd_ext.utils.files import check_writable
 
-__all__ = ["OPTIONS", "check_options", "is_true"]
+__all__ = ["OPTIONS", "check_options", "is_true", "unknown_options"]
 
 OPTIONS: Mapping[str, Kind] = {
     "bundle_root": kinds.PATH,
@@ -104,9 +109,29 @@ def check_options(**options: Any) -> dict[str, Any]:
         name: OPTIONS[name].convert(value) if name in OPTIONS else value for name, value in options.items()
     }
     problems = [text for name, value in checked.items() for text in _problem(name, value)]
-    if problems := problems or list(_together(checked)):
+    problems += unknown_options(options)
+    if problems := problems or list(_together(checked)) or list(_unwritable(checked)):
         raise ValueError("; ".join(problems))
     return checked
+
+
+def unknown_options(known: Collection[str]) -> Iterator[str]:
+    """Yield what was typed as an option of a `python -m monai.bundle`, but changes nothing in its configs.
+
+    MONAI adds such a key to the config, where nothing refers to it, and says nothing.
+
+    Args:
+        known: options beside the keys of the configs and MONAI's own.
+    """
+    typed = {name: value for name, value in typed_options().items() if name.isidentifier()}
+    if not is_run("monai.bundle.__main__") or "config_file" not in typed:
+        return
+    keys = ConfigParser.load_config_files(DefaultParseValue(typed["config_file"]))
+    taken = {*known, *signature(run).parameters, *signature(ConfigWorkflow).parameters}
+    taken |= {key.lstrip("+~").partition("#")[0].partition("::")[0] for key in keys}
+    for name in sorted(typed.keys() - taken):
+        near = ", ".join(get_close_matches(name, taken, 1))
+        yield f"{name}: there is no such option{near and f', nearest: {near}'}"
 
 
 def _problem(name: str, value: Any) -> Iterator[str]:
@@ -130,6 +155,15 @@ def _together(options: Mapping[str, Any]) -> Iterator[str]:
     if options.get("select") == "best" and epochs and interval and interval > epochs:
         yield f"val_interval: found {interval}, expected at most {epochs}, the epochs, to select the best of"
     yield from _taught_together(options)
+
+
+def _unwritable(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that a training could not write its weights; comes last, since it makes their folder."""
+    if "epochs" in options and "checkpoint" in options:
+        try:
+            check_writable(options["checkpoint"])
+        except OSError as error:
+            yield f"checkpoint: {error.strerror}"
 
 
 def _taught_together(options: Mapping[str, Any]) -> Iterator[str]:

@@ -114,6 +114,8 @@ def check_same_cases(runs: Sequence[Run]) -> None:
 def _score_file(path: Path) -> Path:
     if path.is_file():
         return path
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no file or folder {path}, expected one of scores")
     found = sorted(path.glob("scores_*.csv"))
     if len(found) != 1:
         raise FileNotFoundError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -12,7 +13,7 @@ from fire.parser import DefaultParseValue
 
 from dckd_ext.utils.errors import is_refusal, root_cause
 
-__all__ = ["changed_by_fire", "say_cause_last"]
+__all__ = ["changed_by_fire", "is_run", "say_cause_last", "typed_options"]
 
 
 def changed_by_fire(name: str, value: Any) -> str | None:
@@ -22,12 +23,7 @@ def changed_by_fire(name: str, value: Any) -> str | None:
         name: of the option, as in `--name`.
         value: of the option; None is returned where it does not come from the command line.
     """
-    typed = None
-    words = sys.argv[1:]
-    for number, word in enumerate(words):
-        key, equals, rest = word.lstrip("-").partition("=")
-        if word.startswith("-") and key.replace("-", "_") == name:
-            typed = rest if equals else next(iter(words[number + 1 :]), None)
+    typed = typed_options().get(name)
     if typed is None or DefaultParseValue(typed) != value or typed.strip("'\"") == value:
         return None
     return typed
@@ -39,9 +35,35 @@ def say_cause_last() -> None:
     MONAI wraps errors in its own, and the last line would be about how to debug a config. What this package
     refuses is said in that line alone, without a traceback, unless DCKD_TRACEBACK is set.
     """
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name in ("monai.bundle.__main__", "dckd_ext.study.run"):
+    if is_run("monai.bundle.__main__", "dckd_ext.study.run"):
         sys.excepthook = _say
+        logging.getLogger("StatsHandler").addFilter(_without_traceback)  # logs errors before they get here
+
+
+def is_run(*modules: str) -> bool:
+    """Return whether `python -m` has started one of these, named as `monai.bundle.__main__`."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name in modules
+
+
+def typed_options() -> dict[str, str]:
+    """Return what follows each option of the command line, by its name; of one typed twice, the last."""
+    words = sys.argv[1:]
+    typed = {}
+    for number, word in enumerate(words):
+        name, equals, rest = word.lstrip("-").partition("=")
+        if word.startswith("-"):
+            following = next(iter(words[number + 1 :]), None)
+            if (value := rest if equals else following) is not None:
+                typed[name.replace("-", "_")] = value
+    return typed
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and is_refusal(root_cause(error)) and not os.environ.get("DCKD_TRACEBACK"):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

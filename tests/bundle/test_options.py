@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from dckd_ext.bundle import check_options, is_true
-from dckd_ext.bundle.options import OPTIONS
+from dckd_ext.bundle.options import OPTIONS, unknown_options
 
 # At least one value of every kind that is taken; what is refused is in tests/bundles/test_refusals.py
 TAKEN = [
@@ -91,3 +93,26 @@ def test_a_path_that_monai_has_changed():
     found = ConfigParser({"output_dir": "/data/C#1"}).get_parsed_content("output_dir")
     with pytest.raises(ValueError, match=r"^output_dir: found '/data/C::1', expected a path without '#'"):
         check_options(output_dir=found)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--devcie", "cpu"], ["devcie: there is no such option, nearest: device"]),
+        (
+            ["--zzz=1", "--fould", "3"],
+            ["fould: there is no such option, nearest: fold", "zzz: there is no such option"],
+        ),
+        (["--device", "cpu", "--network#in_channels", "2", "--network::x", "1", "--network", "x"], []),
+        (["--logging_file", "x.conf", "--run_id", "training", "--fold", "-1", "--epochs=2"], []),
+        (["--of-a-caller", "1"], []),
+    ],
+)
+def test_options_that_change_nothing(words, expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.yaml").write_text("device: cpu\nnetwork: {in_channels: 1}\nfold: 0\nhandlers: []\n")
+    (tmp_path / "b.yaml").write_text("epochs: 1\n+handlers: []\nnetwork#out_channels: 2\n")
+    files = str([str(tmp_path / name) for name in ("a.yaml", "b.yaml")])
+    monkeypatch.setattr("sys.argv", ["run", "training", "--config_file", files, *words])
+    assert list(unknown_options(["of_a_caller"])) == [], "not the command line of monai.bundle"
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", SimpleNamespace(name="monai.bundle.__main__"))
+    assert list(unknown_options(["of_a_caller"])) == expected

@@ -34,10 +34,14 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_training_finds_a_folder_that_cannot_be_written_to_before_its_data(
-    read_only: Path, raises_from_config
+    tmp_path: Path, read_only: Path, raises_from_config
 ):
-    error = raises_from_config(lambda: train("teacher_segmentation", read_only / "out", Path("absent")))
-    assert f"cannot write to the folder {read_only / 'out'}: " in str(error)
+    weights, output = str(tmp_path / "model.pt"), read_only / "out"
+    start = lambda out, **options: train("teacher_segmentation", out, Path("absent"), **options)  # noqa: E731
+    error = raises_from_config(lambda: start(output, checkpoint=weights))
+    assert f"cannot write to the folder {output}: " in str(error)
+    error = raises_from_config(lambda: start(tmp_path, checkpoint=str(output / "model.pt")))
+    assert str(error).startswith(f"checkpoint: cannot write {output / 'model.pt'}: ")
 
 
 def test_a_second_training_in_a_folder_is_refused_before_its_data(tmp_path: Path, raises_from_config):

@@ -195,7 +195,7 @@ def test_bad_scores(tmp_path, rows, columns, message):
     [
         ([], {}, ValueError, "no runs given"),
         (["plain"], {}, ValueError, "expected NAME=RUN"),
-        (["plain=nowhere"], {}, FileNotFoundError, r"nowhere holds 0 files scores_\*\.csv"),
+        (["plain=nowhere"], {}, FileNotFoundError, "there is no file or folder nowhere"),
         (["plain={plain}"], {"dataset_dir": "data"}, FileNotFoundError, "case_06_seg.nii.gz: evaluate with"),
         (["plain={plain}"], {"compare": ["plain-x"]}, ValueError, r"'plain-x': .*\['plain'\]"),
     ],
@@ -211,7 +211,7 @@ def test_command_line(plain, tmp_path, monkeypatch, capsys):
     main()
     assert "| two - one | +0.0000 [+0.0000, +0.0000] |" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["dckd", "report", "one=nowhere"])
-    with pytest.raises(SystemExit, match=r"^dckd: nowhere holds 0 files"):
+    with pytest.raises(SystemExit, match=r"^dckd: there is no file or folder nowhere"):
         main()
 
 

@@ -38,6 +38,16 @@ import sys, types
 from dckd_ext.utils import command_line, read_mapping
 sys.modules["__main__"].__spec__ = types.SimpleNamespace(name={name!r})
 command_line.say_cause_last()
+
+def logged(path):
+    try:
+        read_mapping(path)
+    except ValueError:
+        import logging
+        # as MONAI's handler does with what an engine raises
+        logging.getLogger("StatsHandler").exception("Exception")
+        raise
+
 try:
     {action}
 except Exception as error:
@@ -48,6 +58,8 @@ except Exception as error:
 @pytest.mark.parametrize(
     ("name", "action", "settings", "last", "traceback"),
     [
+        ("monai.bundle.__main__", "logged('a.json')", {}, "error: a.json: expected JSON, found", False),
+        ("monai.bundle.__main__", "logged('a.json')", {"DCKD_TRACEBACK": "1"}, "error: a.json: ", True),
         ("monai.bundle.__main__", "read_mapping('a.json')", {}, "error: a.json: expected JSON, found", False),
         ("monai.bundle.__main__", "read_mapping('a.json')", {"DCKD_TRACEBACK": "1"}, "error: a.json: ", True),
         ("monai.bundle.__main__", "{}['key']", {}, "error: KeyError: 'key'", True),
