@@ -2,7 +2,7 @@
 
 from dckd_ext.bundle.config import importable, is_distillation, load_bundle_config
 from dckd_ext.bundle.matching import check_compatible, class_map
-from dckd_ext.bundle.metadata import class_names, in_channels, segments
+from dckd_ext.bundle.metadata import class_names, in_channels, segmentation, segments
 from dckd_ext.bundle.networks import student_network, teacher_network
 from dckd_ext.bundle.options import check_options, is_true
 from dckd_ext.bundle.split import split_file_of
@@ -17,6 +17,7 @@ __all__ = [
     "is_distillation",
     "is_true",
     "load_bundle_config",
+    "segmentation",
     "segments",
     "split_file_of",
     "student_network",

@@ -6,7 +6,7 @@ from typing import Any
 
 from dckd_ext.bundle.config import StrPath, bundle_root, read_metadata
 
-__all__ = ["class_names", "in_channels", "segments"]
+__all__ = ["class_names", "in_channels", "segmentation", "segments"]
 
 _CLASSES = ("channel_def", "label_def")  # the second in one of the model zoo's bundles
 _CODES = ("category", "type", "modifier", "region")
@@ -75,6 +75,21 @@ def segments(bundle: StrPath) -> dict[str, dict[str, Any]]:
                     f"codes (value, scheme, meaning) for {', '.join(_CODES)}, found {key}: {value!r}"
                 )
     return found
+
+
+def segmentation(bundle: StrPath) -> dict[str, Any]:
+    """Return what a DICOM SEG says of a bundle: its name, ``bundle``, ``version``, ``classes``, ``segments``.
+
+    Raises:
+        FileNotFoundError: as `segments`, and ValueError too.
+    """
+    root = bundle_root(bundle)
+    return {
+        "bundle": root.name,
+        "version": str(read_mapping(metadata_file(root)).get("version", "")),
+        "classes": list(class_names(bundle).values()),
+        "segments": segments(bundle),
+    }
 
 
 def _has(bundle: StrPath, key: str) -> bool:

@@ -25,7 +25,7 @@ from dckd_ext.data.dicom_planes import Plane, frame_value, image_planes, stack, 
 from dckd_ext.data.grids import as_mm
 from dckd_ext.data.volumes import Volume
 
-__all__ = ["Series", "choose_series", "find_series", "read_series", "series_at"]
+__all__ = ["Series", "choose_series", "find_series", "is_series", "read_series", "series_at"]
 
 _HEADER = (
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
@@ -83,6 +83,13 @@ class Series:
         """Return a line for a list."""
         text = f"{self.name} ({self.modality}, {self.shape[2]} slices)"
         return f"{text}: {self.problem}" if self.problem else text
+
+
+def is_series(path: Path) -> bool:
+    """Say whether a path is one of a `Series`."""
+    return (
+        not path.exists() and path.parent.exists() and any(s.path == path for s in find_series(path.parent))
+    )
 
 
 def series_at(path: Path) -> Series:

@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dckd_ext.data.images import image_paths
 from dckd_ext.data.naming import case_names
 from dckd_ext.data.pairs import image_label_pairs, pair_folders
 from dckd_ext.data.splits import draw_split, read_split, section_names
-from dckd_ext.data.volumes import is_volume
 from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import listed
 
@@ -159,20 +159,16 @@ def download_msd(dataset_dir: str, task: str) -> None:
 
 
 def image_files(dataset_dir: str) -> list[dict[str, str]]:
-    """List a folder's NIfTI and NRRD files, or the one file given: ``image`` (path) and ``case`` (name).
+    """List a folder's images, or the one given: ``image`` (path) and ``case`` (name).
 
-    Subfolders are left out.
+    These are its NIfTI and NRRD files, without those of subfolders, or else its DICOM series
+    (`dckd_ext.data.images.image_paths`).
 
     Raises:
         FileNotFoundError: when there are none.
-        ValueError: when two have the same name but for the ending.
+        ValueError: when two have the same name but for the ending, or several series can be segmented; name
+            one as if it were a file of the folder.
     """
-    path = Path(dataset_dir)
-    files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
-    images = [file for file in files if is_volume(file)]
-    if not images:
-        raise FileNotFoundError(
-            f"dataset_dir {path} holds no NIfTI file (*.nii, *.nii.gz) and no NRRD file (*.nrrd, *.nhdr)"
-        )
+    images = image_paths(Path(dataset_dir))
     names = case_names(images)
     return [{"image": str(image), "case": name} for image, name in zip(images, names, strict=True)]

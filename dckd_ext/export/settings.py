@@ -198,6 +198,7 @@ def _check_postprocessing(component: ConfigComponent) -> None:
             arguments.take(name, None)
     elif arguments.name == "SaveMaskd":
         arguments.take("output_dir")
+        arguments.take("segmentation", None)
     else:
         known = "AsDiscreted, Invertd, SaveImaged, SaveMaskd"
         raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {known}")

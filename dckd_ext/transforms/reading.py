@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from monai.transforms import LoadImaged
 from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple
 
 from dckd_ext.data.grids import Grid, three_positive
+from dckd_ext.data.images import read_image
 from dckd_ext.data.labels import read_label
-from dckd_ext.data.volumes import Volume, is_volume, read_volume, warn_of
+from dckd_ext.data.volumes import Volume, is_volume, warn_of
 from dckd_ext.utils.errors import named_errors
 from dckd_ext.utils.labels import UNLABELLED
 
@@ -29,7 +31,7 @@ STORED_ORDER, HEADER = "order of the array", "header"
 
 
 class ReadVolumed(LoadImaged):
-    """MONAI's ``LoadImaged`` for NIfTI and NRRD volumes, by the rules of `dckd_ext.data.volumes`.
+    """MONAI's ``LoadImaged`` for volumes and DICOM series, by the rules of `dckd_ext.data.volumes`.
 
     A label is brought onto the grid of its image: turned where its axes are stored in another order or
     direction, refused where it lies elsewhere (`dckd_ext.data.labels.label_on`).
@@ -56,7 +58,7 @@ class ReadVolumed(LoadImaged):
 
     Raises:
         FileNotFoundError: when a file does not exist.
-        ValueError: as `dckd_ext.data.volumes.read_volume` and `dckd_ext.data.labels.label_on`, with the file.
+        ValueError: as `dckd_ext.data.images.read_image` and `dckd_ext.data.labels.label_on`, with the file.
 
     Examples:
         >>> read = ReadVolumed(["image", "label"], placeholder_spacing=[0.2, 0.073, 0.475674], dtype=None)
@@ -111,7 +113,7 @@ def _unlabelled(image: MetaTensor) -> MetaTensor:
 
 
 class VolumeReader(ImageReader):
-    """MONAI's reader of one NIfTI or NRRD file, by the rules of `dckd_ext.data.volumes`.
+    """MONAI's reader of one NIfTI or NRRD file or DICOM series, by the rules of `dckd_ext.data.volumes`.
 
     Args:
         nrrd_spacing: see `dckd_ext.data.volumes.read_volume`.
@@ -136,7 +138,7 @@ class VolumeReader(ImageReader):
         """Read one file; warn of what is doubtful about its place."""
         (path,) = ensure_tuple(data)
         if self.image is None:
-            volume = read_volume(path, self.nrrd_spacing, self.max_extent)
+            volume = read_image(Path(path), self.nrrd_spacing, self.max_extent)
         else:
             name = f"image {self.image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, '?')}"
             volume = read_label(path, *grid_of(self.image, self.image.meta[MetaKeys.SPATIAL_SHAPE]), name)

@@ -13,6 +13,8 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
+from dckd_ext.data.dicom_seg import write_segmentation
+from dckd_ext.data.dicom_series import is_series, series_at
 from dckd_ext.data.volumes import mask_image, nifti_header
 from dckd_ext.transforms.reading import grid_of
 from dckd_ext.utils.files import written_whole
@@ -33,27 +35,46 @@ class SaveMaskd(SaveImaged):
     Args:
         keys: of the classes, ``(1, X, Y, Z)``, with the meta data of the image.
         output_dir: folder, made when it is needed.
+        segmentation: what `dckd_ext.bundle.segmentation` returns. The mask of a DICOM series is written as
+            ``CASE_seg.dcm`` too then.
 
     Raises:
         ValueError: for more than one channel.
         OSError: when a file cannot be written, with its path; what stood there before still does.
     """
 
-    def __init__(self, keys: KeysCollection, output_dir: str | Path) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        segmentation: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(keys, output_dir=output_dir)  # MONAI Label leaves out what is a SaveImaged
         self.folder = Path(output_dir)
+        self.segmentation = segmentation
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save; ``data`` stays as it is."""
         for key in self.key_iterator(dict(data)):
+            mask = data[key]
             with written_whole(self.folder / f"{data['case']}_seg.nii.gz") as beside:
-                nibabel.save(_image(data[key]), beside)
+                nibabel.save(_image(mask), beside)
+            source = Path(mask.meta.get(ImageMetaKey.FILENAME_OR_OBJ, ""))
+            if self.segmentation is not None and is_series(source):
+                with written_whole(self.folder / f"{data['case']}_seg.dcm") as beside:
+                    affine = grid_of(mask, mask.shape[1:])[0].affine
+                    write_segmentation(beside, _voxels(mask), series_at(source), affine, self.segmentation)
         return dict(data)
 
 
 def _image(mask: MetaTensor) -> Any:
+    grid, _ = grid_of(mask, mask.shape[1:])
+    return mask_image(
+        _voxels(mask), grid, nifti_header(mask.meta.get(ImageMetaKey.FILENAME_OR_OBJ, ""), grid)
+    )
+
+
+def _voxels(mask: MetaTensor) -> np.ndarray:
     if mask.ndim != 4 or len(mask) != 1:
         raise ValueError(f"expected classes in one channel, found the shape {tuple(mask.shape)}")
-    grid, _ = grid_of(mask, mask.shape[1:])
-    voxels = mask.as_tensor()[0].cpu().numpy().astype(np.uint8, copy=False)
-    return mask_image(voxels, grid, nifti_header(mask.meta.get(ImageMetaKey.FILENAME_OR_OBJ, ""), grid))
+    return mask.as_tensor()[0].cpu().numpy().astype(np.uint8, copy=False)

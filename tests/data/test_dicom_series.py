@@ -379,7 +379,7 @@ def test_zips_that_cannot_be_read(tmp_path: Path):
         image_paths(file)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.txt", "no DICOM")
-    with pytest.raises(ValueError, match=r"a\.zip: expected volumes .* or DICOM files, found none"):
+    with pytest.raises(FileNotFoundError, match=r"a\.zip: expected volumes .* or DICOM files, found none"):
         image_paths(file)
     encrypted = bytearray(file.read_bytes())
     encrypted[encrypted.index(b"PK\1\2") + 8] |= 1
