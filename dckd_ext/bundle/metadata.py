@@ -86,7 +86,7 @@ def segmentation(bundle: StrPath) -> dict[str, Any]:
     root = bundle_root(bundle)
     return {
         "bundle": root.name,
-        "version": str(read_mapping(metadata_file(root)).get("version", "")),
+        "version": str(read_metadata(root).get("version", "")),
         "classes": list(class_names(bundle).values()),
         "segments": segments(bundle),
     }

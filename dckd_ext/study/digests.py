@@ -149,6 +149,8 @@ def _merged(files: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any]
     terms = config.get("loss_def", {}).get("terms", {})
     for name in [name for name, term in terms.items() if term is None or term.get("weight") == 0]:
         del terms[name]
+    for transform in config.get("postprocessing", {}).get("transforms", []):
+        transform.pop("segmentation", None)  # words in a DICOM SEG: no score depends on them
     return dict(canonical(config))
 
 
