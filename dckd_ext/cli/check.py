@@ -29,8 +29,9 @@ def check(
     *,
     nrrd_spacing: Numbers | None = None,
     out: str | None = None,
-    classes: Integer = 2,
-    channels: Integer = 1,
+    bundle: str | None = None,
+    classes: Integer | None = None,
+    channels: Integer | None = None,
 ) -> None:
     """Check every case of a folder, print a summary and one line a problem; exit with 1 if there is any.
 
@@ -46,8 +47,10 @@ def check(
         nrrd_spacing: mm along the stored axes, for NRRD files whose header states none or ones; by default
             0.2,0.073,0.475674 in the layout of the open ABUS set, and in the other what the header says.
         out: a CSV file to write, one row a case.
-        classes: number of classes of the masks, the background counted.
-        channels: of the images.
+        bundle: folder of the bundle to train: its metadata says how many classes and channels there are.
+        classes: of the masks, the background counted; by default those of the bundle, or of `labels` in
+            dataset.json, or 2.
+        channels: of the images; by default those of the bundle, or 1.
 
     Raises:
         FileNotFoundError: when the folder has neither layout.
@@ -62,6 +65,9 @@ def check(
     from dckd_ext.data.grids import three_positive
     from dckd_ext.data.survey import list_folder, survey_case
 
+    classes, classes_of = _classes(dataset_dir, bundle, classes)
+    if channels is None:
+        channels = _channels(bundle)
     if classes < 2:
         raise ValueError(f"classes: found {classes}, expected at least 2, the background counted")
     if channels < 1:
@@ -80,6 +86,7 @@ def check(
     problems = [*listing.problems, *(problem for case in cases for problem in case.problems)]
     warnings = [warning for case in cases for warning in case.warnings]
     print(_summary(listing, cases))
+    print(f"classes: {classes} ({classes_of})")
     if warnings:
         print(f"\n{len(warnings)} warning(s)", *warnings, sep="\n")
     print(f"\n{len(problems)} problem(s)", *problems, sep="\n")
@@ -89,6 +96,30 @@ def check(
         _write(Path(out), cases, listing.problems)
     if problems:
         sys.exit(1)
+
+
+def _classes(dataset_dir: str, bundle: str | None, given: int | None) -> tuple[int, str]:
+    """Return how many classes there are, and who says so."""
+    if given is not None:
+        return given, "--classes"
+    if bundle is not None:
+        from dckd_ext.bundle import class_names
+
+        names = list(class_names(bundle).values())
+        return len(names), f"{', '.join(names)}: metadata of {bundle}"
+    from dckd_ext.data.msd import msd_labels
+
+    if labels := msd_labels(dataset_dir):
+        return len(labels), f"{', '.join(labels)}: dataset.json"
+    return 2, "by default: --bundle or --classes says otherwise"
+
+
+def _channels(bundle: str | None) -> int:
+    if bundle is None:
+        return 1
+    from dckd_ext.bundle import in_channels
+
+    return in_channels(bundle)
 
 
 def _summary(listing: Listing, cases: Sequence[CaseSurvey]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,7 @@ from dckd_ext.data.splits import draw_split, read_split, section_names
 from dckd_ext.utils.documents import read_mapping
 from dckd_ext.utils.errors import listed
 
-__all__ = ["DOWNLOAD_HINT", "Case", "download_msd", "image_files", "msd_cases", "msd_datalist"]
+__all__ = ["DOWNLOAD_HINT", "Case", "download_msd", "image_files", "msd_cases", "msd_datalist", "msd_labels"]
 
 _logger = logging.getLogger(__name__)
 DOWNLOAD_HINT = (
@@ -156,6 +157,32 @@ def download_msd(dataset_dir: str, task: str) -> None:
     with TemporaryDirectory(dir=folder.parent, prefix=f".{task}_") as beside:
         extractall(archive, beside)
         os.replace(Path(beside) / task, folder)
+
+
+def msd_labels(dataset_dir: str | PathLike[str]) -> list[str] | None:
+    """Read the names of the classes, the background first, from ``labels`` of ``dataset.json``.
+
+    They are numbers with names, as in the Medical Segmentation Decathlon, or names with numbers, as nnU-Net
+    has it.
+
+    Returns:
+        None without the file or the key.
+
+    Raises:
+        ValueError: when they do not number the classes 0, 1, ... without a gap.
+    """
+    file = Path(dataset_dir) / "dataset.json"
+    labels = read_mapping(file).get("labels") if file.is_file() else None
+    if not labels:
+        return None
+    try:
+        pairs = [(int(a), b) if str(a).isdigit() else (int(b), a) for a, b in labels.items()]
+    except (AttributeError, TypeError, ValueError):
+        pairs = []
+    numbers, names = zip(*sorted(pairs), strict=True) if pairs else ((), ())
+    if not pairs or list(numbers) != list(range(len(numbers))):
+        raise ValueError(f"{file}: labels should number the classes 0, 1, ... without a gap, found {labels}")
+    return [str(name) for name in names]
 
 
 def image_files(dataset_dir: str) -> list[dict[str, str]]:

@@ -134,6 +134,7 @@ def _plan(study: Study, spec: RunSpec) -> dict[str, Any]:
         "held_out": list(study.held_out),
         "train_cases": study.train_cases,
         "draws": study.draws,
+        **({"split": _digest(study.split_file.read_bytes())} if study.split_file else {}),
     }
 
 

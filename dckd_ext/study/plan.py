@@ -11,8 +11,13 @@ from typing import Any
 
 from dckd_ext.utils.documents import read_mapping
 
-__all__ = ["Arm", "RunSpec", "Study", "read_study"]
+__all__ = ["RESERVED", "Arm", "RunSpec", "Study", "read_study"]
 
+RESERVED = (
+    *("bundle_root", "student_bundle", "teacher_bundle", "teacher_weights", "dataset_dir", "split_file"),
+    *("fold", "held_out", "seed", "split", "checkpoint", "output_dir", "scores", "resume"),
+)
+"""What a study sets for every run, so that all train and score on the same cases: no options of its own."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
@@ -60,6 +65,7 @@ class Study:
         folds: each is validated on once.
         teacher_weights: weights of the teacher for each fold, which must not have seen that fold; by default
             the bundle's for every fold.
+        split_file: folds for training and scoring alike; by default what the workflow's train config names.
         held_out: folds that take no part, for choosing hyper-parameters.
         train_cases: train on so many cases only, another draw for each seed; null: all.
         draws: precompute so many augmented patches a training case, with the teacher's answers, and train all
@@ -77,6 +83,7 @@ class Study:
     seeds: Sequence[int]
     folds: Sequence[int] = (0,)
     teacher_weights: Mapping[int, Path] = field(default_factory=dict)
+    split_file: Path | None = None
     held_out: Sequence[int] = ()
     train_cases: int | None = None
     draws: int | None = None
@@ -102,7 +109,7 @@ def read_study(file: str | Path) -> Study:
     Raises:
         FileNotFoundError: for the study, or a path in it, that does not exist; the teachers' weights are
             looked for when they are needed.
-        ValueError: when a key is missing, unknown or of the wrong kind.
+        ValueError: when a key is missing, unknown or of the wrong kind, or options set what the study sets.
     """
     file = Path(file)
     content = read_mapping(file)
@@ -123,14 +130,18 @@ def read_study(file: str | Path) -> Study:
     }
     weights = content.get("teacher_weights") or {}
     content["teacher_weights"] = {fold: paths.absolute(path) for fold, path in weights.items()}
+    if content.get("split_file") is not None:
+        content["split_file"] = paths.existing(content["split_file"], "split_file")
     content["arms"] = {name: _arm(name, arm, paths) for name, arm in content["arms"].items()}
+    _check_options(file, "options", content.get("options", {}))
+    _check_options(file, "evaluate", content.get("evaluate", {}))
     if strange := [name for name in content.get("baselines", []) if name not in content["arms"]]:
         raise ValueError(f"{file}: baselines {strange} are not among the arms {sorted(content['arms'])}")
     return Study(**content)
 
 
 def _check_kinds(file: Path, content: Mapping[str, Any]) -> None:
-    for key in ("name", "workflow", "teacher"):
+    for key in ("name", "workflow", "teacher", *({"split_file"} & content.keys())):
         if not isinstance(content[key], str) or not content[key]:
             raise ValueError(f"{file}: {key!r} should be a text, found {content[key]!r}")
     for key in ("students", "arms"):
@@ -148,6 +159,15 @@ def _check_kinds(file: Path, content: Mapping[str, Any]) -> None:
         raise ValueError(f"{file}: 'teacher_weights' should map numbers of folds to files, found {found!r}")
     if not isinstance(content.get("baselines", []), list):
         raise ValueError(f"{file}: 'baselines' should be a list of arms, found {content['baselines']!r}")
+
+
+def _check_options(file: Path, place: str, options: Mapping[str, Any]) -> None:
+    if taken := [key for key in options if key.partition("#")[0].partition("::")[0] in RESERVED]:
+        keys = "students, seeds, folds, held_out, teacher_weights, split_file"
+        raise ValueError(
+            f"{file}: {place!r} sets {taken[0]!r}, which the study itself sets for every run: expected its "
+            f"keys ({keys}) or options of `dckd study` in its place"
+        )
 
 
 def _check_names(file: Path, content: Mapping[str, Any]) -> None:
@@ -209,6 +229,7 @@ def _arm(name: str, content: Any, paths: _Paths) -> Arm:
             f"{paths.file}: arm {name!r} should be a list of overlays, or overlays (a list) and options "
             f"(config ids with values), found {content}"
         )
+    _check_options(paths.file, f"arms#{name}#options", options)
     files = tuple(paths.existing(overlay, f"arms#{name}") for overlay in overlays)
     return Arm(name, files, options)
 

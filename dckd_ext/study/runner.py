@@ -222,7 +222,9 @@ class _Runner:
         return str(target), 0
 
     def whole_split(self) -> Path:
-        """Return the split file that the workflow's train config names."""
+        """Return the study's split file, or the one that the workflow's train config names."""
+        if self.study.split_file is not None:
+            return self.study.split_file
         parser = ConfigParser()
         parser.read_config(str(self.study.workflow / "configs" / "train.yaml"))
         parser.update({"bundle_root": str(self.study.workflow), "dataset_dir": str(self.dataset_dir)})
@@ -272,11 +274,13 @@ def _comes_split(dataset_dir: str | Path) -> bool:
 
 
 def _check_split(study: Study, dataset_dir: str | Path) -> None:
-    asked = {"folds": list(study.folds), "held_out": list(study.held_out), "train_cases": study.train_cases}
-    if _comes_split(dataset_dir) and asked != {"folds": [0], "held_out": [], "train_cases": None}:
+    asked: dict[str, Any] = {"folds": list(study.folds), "held_out": list(study.held_out)}
+    asked |= {"train_cases": study.train_cases, "split_file": study.split_file and str(study.split_file)}
+    allowed = {"folds": [0], "held_out": [], "train_cases": None, "split_file": None}
+    if _comes_split(dataset_dir) and asked != allowed:
         raise ValueError(
             f"{dataset_dir} comes split into Train, Validation and Test, so {study.name} can have neither "
-            f"folds but [0] nor held_out nor train_cases, found {asked}"
+            f"folds but [0] nor held_out, train_cases or split_file, found {asked}"
         )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from dckd_ext.cli.check import check
 from dckd_ext.data.survey import survey_case
-from tests.conftest import make_msd, write_volume
+from tests.conftest import bundle, ellipsoids, make_msd, write_volume
 from tests.data.abus_files import SHAPE, lesion, write_abus, write_nrrd
 
 SECTIONS = {"Train": [0, 1, 2, 3], "Validation": [100], "Test": [130]}
@@ -42,8 +42,9 @@ def test_a_good_folder(abus: Path, capsys):
     )
     (abus / "Train" / "bbx_labels.csv").unlink()
     check(str(abus))
-    head, training, validation, test, _, end = capsys.readouterr().out.splitlines()
+    head, training, validation, test, classes, _, end = capsys.readouterr().out.splitlines()
     assert end == "0 problem(s)"
+    assert classes == "classes: 2 (by default: --bundle or --classes says otherwise)"
     assert head.split()[:3] == ["section", "cases", "kinds"]
     voxel = 0.2 * 0.073 * 0.475674 / 1000
     ml = f"{24 * voxel:.3g} / {24 * voxel:.3g} / {32 * voxel:.3g}"
@@ -56,6 +57,32 @@ def test_a_good_folder(abus: Path, capsys):
     assert share in training
     assert "1 B" in validation
     assert "1 B" in test
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"0": "background", "1": "a", "2": "b", "3": "c"},  # the Decathlon's form
+        {"background": 0, "c": 3, "a": 1, "b": 2},  # nnU-Net's
+    ],
+)
+def test_classes_of_dataset_json(labels: dict, tmp_path: Path, capsys):
+    folder = make_msd(tmp_path / "data", cases=2)
+    image, label = ellipsoids((20, 18, 16), 0)
+    for file in (folder / "labelsTr").glob("*.nii.gz"):
+        write_volume(file, np.where(image > image.mean(), 3, label).astype(np.uint8))
+        write_volume(folder / "imagesTr" / file.name, image)
+    listing = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**listing, "labels": labels}))
+    check(str(folder))
+    out = capsys.readouterr().out
+    assert "classes: 4 (background, a, b, c: dataset.json)" in out
+    assert "0 problem(s)" in out
+    assert len(problems_of(folder, capsys, bundle=str(bundle("unet_student_segmentation")))) == 2
+    assert len(problems_of(folder, capsys, classes=3)) == 2
+    (folder / "dataset.json").write_text(json.dumps({**listing, "labels": {"0": "background", "2": "b"}}))
+    with pytest.raises(ValueError, match=r"dataset\.json: labels should number the classes 0, 1, \.\.\."):
+        check(str(folder))
 
 
 def test_sizes_are_a_range(abus: Path, capsys):

@@ -52,6 +52,18 @@ def test_paths_are_relative_to_the_file(tmp_path: Path):
         ({"students": {"unet": None}}, "'students#unet' should be a path, found None"),
         ({"seeds": [True]}, "'seeds' should be a list of whole numbers"),
         ({"options": ["epochs"]}, "'options' should map config ids to values"),
+        (
+            {"options": {"split_file": "a.json"}},
+            "'options' sets 'split_file', which the study itself sets for ev",
+        ),
+        (
+            {"options": {"fold": 1}},
+            r"'options' sets 'fold'.*students, seeds, folds, held_out, teacher_weights, s",
+        ),
+        ({"evaluate": {"split": "all"}}, "'evaluate' sets 'split'"),
+        ({"evaluate": {"checkpoint": "a.pt"}}, "'evaluate' sets 'checkpoint'"),
+        ({"arms": {"a": {"options": {"seed": 3}}}}, "'arms#a#options' sets 'seed'"),
+        ({"split_file": 3}, "'split_file' should be a text, found 3"),
         ({"evaluate": 3}, "'evaluate' should map config ids to values"),
         ({"teacher_weights": ["a.pt"]}, "'teacher_weights' should map numbers of folds to files"),
         ({"arms": {"plain": 3}}, "arm 'plain' should be a list of overlays"),
@@ -137,4 +149,4 @@ def test_the_example_of_the_docs_is_a_study(tmp_path: Path):
     assert len(digests) == 12  # the arms do differ
     keys = re.findall(r"^\| `(\w+): ", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE)
     assert set(keys) < {each.name for each in fields(Study)}
-    assert len(keys) == 6
+    assert len(keys) == 7

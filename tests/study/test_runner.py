@@ -24,7 +24,7 @@ from dckd_ext.data import case_list
 from dckd_ext.phantom import write_phantoms
 from dckd_ext.study import read_study, run_study
 from dckd_ext.study.digests import UNPROVED, run_digests
-from dckd_ext.study.run import _mean_seconds
+from dckd_ext.study.run import _mean_seconds, _overrides
 from dckd_ext.study.runner import _Runner
 from dckd_ext.utils import FolderInUseError, write_table
 from dckd_ext.utils.folders import LOCK
@@ -278,6 +278,22 @@ def test_an_unproved_line_is_done_while_no_run_can_have_its_teacher(
     assert resumed(unproved) == "nothing to do"
     assert "could prove: unet-plain-fold0-seed0" in caplog.text
     assert "teacher.pt, which does not exist" in resumed(unproved, seeds=[0, 1])
+
+
+def test_one_split_file_for_training_and_scoring(tmp_path: Path, msd: Path):
+    names = [path.name.partition(".")[0] for path in sorted((msd / "imagesTr").glob("*.nii.gz"))]
+    (tmp_path / "mine.json").write_text(json.dumps({"folds": [names[::2], names[1::2]], "test": []}))
+    study = read_study(write_study(tmp_path, seeds=[0], split_file="mine.json"))
+    runner = _Runner(study, msd, tmp_path / "out", ())
+    [spec, *_] = study.runs()
+    job = runner.job(spec, "")
+    found = {_overrides(job, kind)["split_file"] for kind in ("train", "evaluate")}
+    assert found == {str(tmp_path / "mine.json")}
+    before = runner.digests[spec.name]
+    (tmp_path / "mine.json").write_text(json.dumps({"folds": [names[1::2], names[::2]], "test": []}))
+    assert _Runner(study, msd, tmp_path / "out", ()).digests[spec.name] != before
+    with pytest.raises(FileNotFoundError, match=r"split_file names .*gone\.json, which does not exist"):
+        read_study(write_study(tmp_path, split_file="gone.json"))
 
 
 def test_runs_at_the_same_time_may_share_a_split(tmp_path: Path, msd: Path):
