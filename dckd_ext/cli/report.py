@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ def report(
     compare: Texts = (),
     dataset_dir: str | None = None,
     planes: str = "anatomical",
+    convention: str = "radiological",
     title: str = "Segmentation report",
 ) -> None:
     """Compare evaluated runs, and write OUT (self-contained HTML) and the same tables as Markdown beside it.
@@ -34,6 +37,7 @@ def report(
         compare: paired differences to show, as A-B of two names, several with commas between.
         dataset_dir: folder of the volumes; with it and with masks in the runs, cases are pictured.
         planes: of the pictures: "anatomical", or "abus" for axes stored as lateral, depth, sweep.
+        convention: of the pictures: "radiological", the patient's left at the right, or "neurological".
         title: heading of the page.
 
     Raises:
@@ -46,7 +50,8 @@ def report(
     read = [read_run(text) for text in runs]
     check_same_cases(read)
     comparisons = [_comparison(text, read) for text in compare]
-    html = page(title, read, comparisons, dataset_dir, planes)
+    command = shlex.join(["dckd", *sys.argv[1:]])
+    html = page(title, read, comparisons, dataset_dir, planes, convention, command)
     tables = markdown(title, read, comparisons)
     for ending, content in ((".md", tables), (".html", html)):
         with written_whole(Path(out).with_suffix(ending)) as beside:

@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from dckd_ext.data.grids import voxel_edges
 from dckd_ext.data.labels import check_classes, read_label, whole_numbers
 from dckd_ext.data.volumes import warn_of
-from dckd_ext.metrics.scores import score_case
+from dckd_ext.metrics.scores import class_volumes, score_case
 from dckd_ext.transforms.reading import grid_of
 from dckd_ext.utils.errors import named_errors
 from dckd_ext.utils.files import check_writable
@@ -32,8 +32,9 @@ class CaseScores:
 
     The prediction must be back in the geometry of its image file (``Invertd``). The label is read from its
     file by the rules of `dckd_ext.data.labels`, those of training: turned where its axes are stored otherwise
-    than the image's, and nothing of it is resampled. ``seconds`` is the wall time of the forward pass and the
-    postprocessing of the case's batch, without reading.
+    than the image's, and nothing of it is resampled. Beside the scores stand the volumes of the classes, in
+    ml, segmented and true. ``seconds`` is the wall time of the forward pass and the postprocessing of the
+    case's batch, without reading.
 
     The file holds the cases of all runs of the engine since the handler was made, and is written at the end
     of each. A case that is run again replaces its row.
@@ -72,14 +73,19 @@ class CaseScores:
 
     def _score_file(self, path: str, prediction: torch.Tensor) -> dict[str, float]:
         label, spacing = true_classes(path, prediction, len(self.class_names))
-        return score_case(classes_of(prediction), label, spacing, self.class_names)
+        measured = (classes_of(prediction), label, spacing, self.class_names)
+        return {**score_case(*measured), **class_volumes(*measured)}
 
     def _write(self, engine: Engine) -> None:
         if not self.rows:
             return
         rows = list(self.rows.values())
         write_table(self.path, list(rows[0]), rows)
-        means = {name: np.mean([row[name] for row in rows]) for name in rows[0] if name != "case"}
+        means = {
+            name: np.mean([row[name] for row in rows])
+            for name in rows[0]
+            if name != "case" and "ml_" not in name
+        }
         _logger.info(
             "%d cases: %s", len(rows), ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
         )

@@ -8,7 +8,15 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-__all__ = ["Box", "binary_dice", "binary_hd95", "bounding_box", "score_case", "score_foreground"]
+__all__ = [
+    "Box",
+    "binary_dice",
+    "binary_hd95",
+    "bounding_box",
+    "class_volumes",
+    "score_case",
+    "score_foreground",
+]
 
 Box = tuple[slice, ...]
 _MOST_POINTS = 1_000_000
@@ -42,6 +50,23 @@ def score_case(
             masks = prediction == number, label == number
             dice[f"dice_{name}"], hd95[f"hd95_{name}"] = binary_dice(*masks), binary_hd95(*masks, spacing)
     return {**dice, **hd95, "dice_mean": _mean(dice), "hd95_mean": _mean(hd95)}
+
+
+def class_volumes(
+    prediction: np.ndarray, label: np.ndarray, spacing: Sequence[float], class_names: Mapping[int, str]
+) -> dict[str, float]:
+    """Measure the classes of a segmentation and of its label; arguments as of `score_case`.
+
+    Returns:
+        ``ml_NAME`` and ``true_ml_NAME``, in millilitres, for every class.
+    """
+    voxel_ml = float(np.prod(spacing)) / 1000
+    return {
+        f"{key}_{name}": int(np.count_nonzero(mask == number)) * voxel_ml
+        for key, mask in (("ml", prediction), ("true_ml", label))
+        for number, name in class_names.items()
+        if number != 0
+    }
 
 
 def score_foreground(prediction: np.ndarray, label: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:

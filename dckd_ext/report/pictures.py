@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from dckd_ext.data.grids import voxel_edges
@@ -18,28 +19,33 @@ from dckd_ext.data.volumes import read_volume, read_voxels
 from dckd_ext.report.runs import Run
 from dckd_ext.utils.errors import named_errors
 
-__all__ = ["PLANES", "Plane", "draw_case", "pick_cases"]
+__all__ = ["CONVENTIONS", "PLANES", "Plane", "draw_case", "pick_cases"]
 
 
 Masks = dict[str, np.ndarray]
 
 
 class Plane(NamedTuple):
-    """How a slice is shown: the axis that it cuts, those along and up the page, and where the last starts."""
+    """How a slice is shown: the axis that it cuts, those along and up the page, and where the last starts.
+
+    ``letters`` are of the page's left, right, bottom and top, as a neurologist has them: the patient's
+    left at the left; none where axes have no anatomical direction.
+    """
 
     name: str
     cut: int
     across: int
     upright: int
     origin: str
+    letters: tuple[str, ...] = ()
 
 
 PLANES = {
     # axes turned to right, anterior, superior
     "anatomical": (
-        Plane("sagittal", 0, 1, 2, "lower"),
-        Plane("coronal", 1, 0, 2, "lower"),
-        Plane("axial", 2, 0, 1, "lower"),
+        Plane("sagittal", 0, 1, 2, "lower", tuple("PAIS")),
+        Plane("coronal", 1, 0, 2, "lower", tuple("LRIS")),
+        Plane("axial", 2, 0, 1, "lower", tuple("LRPA")),
     ),
     # axes as stored: lateral, depth from the skin on, sweep
     "abus": (
@@ -53,6 +59,10 @@ _MARGIN = 8  # voxels around the outlines
 _COLOURS = ("gold", "deepskyblue", "violet", "limegreen", "tomato", "orange")
 
 
+CONVENTIONS = ("radiological", "neurological")
+"""Where the patient's left is on the page: at the right, as if seen from the feet, or at the left."""
+
+
 def pick_cases(runs: Sequence[Run]) -> dict[str, str]:
     """Find the median and the worst case by the mean Dice over all runs, each with what it is."""
     order = np.argsort(np.mean([run.scores["dice_mean"] for run in runs], axis=0))
@@ -62,7 +72,11 @@ def pick_cases(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def draw_case(
-    case: Mapping[str, Any], what: str, runs: Sequence[Run], planes: Sequence[Plane] = PLANES["anatomical"]
+    case: Mapping[str, Any],
+    what: str,
+    runs: Sequence[Run],
+    planes: Sequence[Plane] = PLANES["anatomical"],
+    convention: str = "radiological",
 ) -> Figure:
     """Draw one case: a row a plane, a column each for image, truth and the masks of the runs.
 
@@ -71,6 +85,7 @@ def draw_case(
         what: why it is shown.
         runs: with masks of it.
         planes: one set of `PLANES`.
+        convention: one of `CONVENTIONS`, for planes with anatomical directions.
 
     Raises:
         FileNotFoundError: when image, label or a mask is missing.
@@ -82,9 +97,15 @@ def draw_case(
     box = _box(list(masks.values()))
     image, masks = image[box], {whose: mask[box] for whose, mask in masks.items()}
     figure = _draw_planes(image, spacing, masks, runs[0].classes, planes)
+    for number, panel in enumerate(figure.axes):
+        plane = planes[number // (len(masks) + 1)]
+        if plane.letters:
+            _orient(panel, plane, convention, letters=number % (len(masks) + 1) == 0)
+        _scale_bar(panel, spacing[plane.across])
     for panel, run in zip(figure.axes[2:], runs, strict=False):
         panel.set_title(f"{run.name}\nDice {run.scores['dice_mean'][run.cases.index(name)]:.3f}", fontsize=10)
-    figure.suptitle(f"{name}, {what}")
+    seen = f"; {convention}, bars of 10 mm" if planes[0].letters else "; bars of 10 mm"
+    figure.suptitle(f"{name}, {what}{seen}", fontsize=11)
     return figure
 
 
@@ -118,6 +139,33 @@ def _draw_planes(
     lines = [Line2D([], [], color=_colour(number)) for number in range(1, len(classes) + 1)]
     figure.legend(lines, classes, loc="outside lower center", ncols=len(classes), frameon=False)
     return figure
+
+
+def _orient(panel: Axes, plane: Plane, convention: str, letters: bool) -> None:
+    """Mirror a panel where the convention asks for it, and write the directions at its edges."""
+    left, right, bottom, top = plane.letters
+    if convention == "radiological" and plane.across == 0:
+        panel.invert_xaxis()
+        left, right = right, left
+    if not letters:
+        return
+    for across, up, letter in ((0.04, 0.5, left), (0.96, 0.5, right), (0.5, 0.05, bottom), (0.5, 0.95, top)):
+        text = panel.text(
+            across, up, letter, transform=panel.transAxes, color="white", ha="center", va="center"
+        )
+        text.set_path_effects([withStroke(linewidth=2, foreground="black")])
+
+
+def _scale_bar(panel: Axes, edge: float, length: float = 10.0) -> None:
+    """Draw a bar of some mm at the lower left."""
+    (start, end), height = panel.get_xlim(), panel.get_ylim()
+    step = np.sign(end - start)
+    low = height[0] + 0.06 * (height[1] - height[0])
+    first = start + 0.06 * (end - start)
+    panel.plot(
+        [first, first + step * length / edge], [low, low], color="white", linewidth=2.5, solid_capstyle="butt"
+    )
+    panel.set(xlim=(start, end), ylim=height)
 
 
 def _slice(volume: np.ndarray, plane: Plane, index: int) -> np.ndarray:

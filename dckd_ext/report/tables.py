@@ -13,12 +13,15 @@ from dckd_ext.report.runs import Run
 __all__ = [
     "Comparison",
     "Table",
+    "case_table",
     "cost_table",
     "difference_table",
     "hardware",
     "lesion_table",
     "score_cells",
     "score_table",
+    "source_table",
+    "volume_table",
 ]
 
 Table = list[list[str]]
@@ -92,6 +95,80 @@ def difference_table(comparisons: Sequence[Comparison]) -> Table:
     columns = _score_columns(comparisons[0].one)
     head = ["paired difference", *columns.values(), "cases with higher Dice"]
     return [head, *(_difference_row(comparison, list(columns)) for comparison in comparisons)]
+
+
+def case_table(runs: Sequence[Run]) -> Table:
+    """Make a table of every case, the lowest mean Dice over the runs first: Dice and HD95 of each run."""
+    head = ["case", *(f"{run.name}: {what}" for run in runs for what in ("Dice", "HD95, mm"))]
+    order = np.argsort(np.mean([run.scores["dice_mean"] for run in runs], axis=0), kind="stable")
+    rows = [
+        [
+            runs[0].cases[at],
+            *(
+                f"{run.scores[name][at]:.{digits}f}"
+                for run in runs
+                for name, digits in (("dice_mean", 4), ("hd95_mean", 2))
+            ),
+        ]
+        for at in order
+    ]
+    return [head, *rows]
+
+
+def volume_table(runs: Sequence[Run]) -> Table:
+    """Make a table of how segmented volumes agree with true ones, for the runs that have both.
+
+    Bias and limits of agreement, mean plus and minus 1.96 standard deviations of the differences, as of Bland
+    and Altman.
+    """
+    head = ["run", "class", "true, ml", "segmented, ml", "segmented - true, ml", "limits of agreement, ml"]
+    return [
+        head,
+        *(_volume_row(run, name) for run in runs for name in run.classes if f"ml_{name}" in run.scores),
+    ]
+
+
+def _volume_row(run: Run, name: str) -> list[str]:
+    found, true = run.scores[f"ml_{name}"], run.scores[f"true_ml_{name}"]
+    difference = found - true
+    spread = 1.96 * difference.std(ddof=1) if len(difference) > 1 else 0.0
+    bias = difference.mean()
+    limits = f"{bias - spread:+.2f} to {bias + spread:+.2f}"
+    return [run.name, name, f"{true.mean():.2f}", f"{found.mean():.2f}", f"{bias:+.2f}", limits]
+
+
+def source_table(runs: Sequence[Run]) -> Table:
+    """Make a table of what each run's weights are, from the record of their training."""
+    head = [
+        "run",
+        "weights",
+        "data",
+        "fold held out",
+        "training cases",
+        "trained on",
+        "time",
+        "versions",
+        "date",
+    ]
+    return [head, *(_source_row(run) for run in runs)]
+
+
+def _source_row(run: Run) -> list[str]:
+    record = run.record
+    options, cases, versions = (record.get(key, {}) for key in ("options", "cases", "versions"))
+    training = cases.get("training")
+    return [
+        run.name,
+        f"{record['weights']} {record['sha256'][:12]}" if "sha256" in record else _UNKNOWN,
+        str(options.get("dataset_dir", _UNKNOWN)).rpartition("/")[2],
+        str(options.get("fold", _UNKNOWN)),
+        str(len(training)) if training else _UNKNOWN,
+        hardware(record) if record else _UNKNOWN,
+        _duration(record["seconds"]) if record.get("seconds") is not None else _UNKNOWN,
+        ", ".join(f"{name} {versions[name]}" for name in ("monai", "torch", "dckd-ext") if name in versions)
+        or _UNKNOWN,
+        str(record.get("date", _UNKNOWN))[:10],
+    ]
 
 
 def cost_table(runs: Sequence[Run]) -> Table:

@@ -138,7 +138,7 @@ def test_curves_and_pictures(plain, distilled, tmp_path):
             writer.add_scalar("segmentation", 1 / (step + 1), step)
     report(f"plain={plain}", f"no masks={distilled}", dataset_dir=str(data), out=str(tmp_path / "r.html"))
     html = (tmp_path / "r.html").read_text()
-    assert html.count("data:image/png;base64,") == 3  # curves, median and worst case
+    assert html.count("data:image/png;base64,") == 4  # every case, curves, median and worst case
     assert 'alt="case_00"' in html
     assert "src=" not in html.replace('src="data:', "")
 
