@@ -21,7 +21,7 @@ from dckd_ext.utils.errors import root_cause
 __all__ = ["COMMANDS", "command_line", "main"]
 
 COMMANDS = (
-    *("check", "train", "distil", "evaluate", "report", "segment", "export", "predict"),
+    *("check", "train", "folds", "distil", "evaluate", "report", "segment", "export", "predict"),
     *("taps", "lint", "study", "phantom", "pack", "fetch", "import"),
 )
 _EXTRAS = {

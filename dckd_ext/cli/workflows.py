@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["WORKFLOWS", "bundle_options", "run_workflow"]
+__all__ = ["WORKFLOWS", "bundle_options", "read_options", "run_workflow"]
 
 WORKFLOWS: Mapping[str, Sequence[str]] = {
     "train": ("train",),
@@ -38,14 +38,9 @@ def run_workflow(command: str, bundle: str, options: Mapping[str, Any], overlays
     """
     from monai.bundle import create_workflow
 
-    from dckd_ext.bundle.config import bundle_root, importable
-    from dckd_ext.lint.config import Config
+    from dckd_ext.bundle.config import importable
 
-    root = bundle_root(bundle)
-    files = [*_config_files(root, command), *(_overlay(root, name) for name in overlays)]
-    config = Config(root, files, options)
-    if config.unknown:
-        raise ValueError(_unknown(config.unknown[0], files, list(config.top())))
+    root, files, config = _checked(command, bundle, options, overlays)
     run_id = _RUN_IDS[command] if _RUN_IDS[command] in config else "run"
     given = {"bundle_root": str(root), **options}
     print(_typed(run_id, files, given), flush=True)
@@ -55,6 +50,27 @@ def run_workflow(command: str, bundle: str, options: Mapping[str, Any], overlays
         )
         workflow.run()
         workflow.finalize()
+
+
+def read_options(
+    command: str, bundle: str, options: Mapping[str, Any], overlays: Sequence[str], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the configs of a command say for some of their keys, with these options given.
+
+    Raises:
+        FileNotFoundError: if the bundle lacks a file.
+        ValueError: if an option, or one of the names, is none of the config.
+    """
+    from monai.bundle import ConfigParser
+
+    from dckd_ext.bundle.config import importable
+
+    root, files, _ = _checked(command, bundle, {**dict.fromkeys(names), **options}, overlays)
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update({"bundle_root": str(root), **options})
+    with importable(root):
+        return {name: parser.get_parsed_content(name) for name in names}
 
 
 def bundle_options(words: Sequence[str]) -> str:
@@ -80,6 +96,21 @@ def bundle_options(words: Sequence[str]) -> str:
     lines = [f"| --{name} | {default} | {text} |" for name, (default, text) in rows.items()]
     names = " and ".join(file.name for file in files)
     return "\n".join([f"Options of {names}:\n", "| option | default | |", "| --- | --- | --- |", *lines])
+
+
+def _checked(
+    command: str, bundle: str, options: Mapping[str, Any], overlays: Sequence[str]
+) -> tuple[Path, list[Path], Any]:
+    """Return root, files and config of a command's bundle, if it has all the options."""
+    from dckd_ext.bundle.config import bundle_root
+    from dckd_ext.lint.config import Config
+
+    root = bundle_root(bundle)
+    files = [*_config_files(root, command), *(_overlay(root, name) for name in overlays)]
+    config = Config(root, files, options)
+    if config.unknown:
+        raise ValueError(_unknown(config.unknown[0], files, list(config.top())))
+    return root, files, config
 
 
 def _config_files(root: Path, command: str) -> list[Path]:

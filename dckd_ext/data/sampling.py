@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from torch import distributed
 from torch.utils.data import RandomSampler
 
 __all__ = ["MixedSampler"]
@@ -18,6 +19,9 @@ class MixedSampler(RandomSampler):
     Without unlabelled cases it is torch's random order, without labelled ones too. Else an epoch takes each
     labelled case once (some twice, to fill the last batch), and as many unlabelled ones as the share asks
     for, drawn anew in each epoch, none twice before all. Ours.
+
+    On several processes they share one order, that of the first one's random numbers: each has whole batches
+    of it, as many as the others, and each batch has its share.
 
     Args:
         cases: the data list; unlabelled cases have None or no ``label``.
@@ -47,22 +51,42 @@ class MixedSampler(RandomSampler):
             )
         self.others = min(max(round(batch_size * share), 1), batch_size - 1)  # unlabelled ones of a batch
         self.own = batch_size - self.others
+        group = distributed.is_available() and distributed.is_initialized()
+        self.rank, self.processes = (
+            (distributed.get_rank(), distributed.get_world_size()) if group else (0, 1)
+        )
 
     def __len__(self) -> int:
-        """Count the cases of an epoch, whole batches where both kinds are there."""
-        batches = -(-len(self.labelled) // self.own)
-        return batches * (self.own + self.others) if self.mixes else super().__len__()
+        """Count the cases of an epoch in this process, whole batches where both kinds are there."""
+        if not self.mixes:
+            return -(-super().__len__() // self.processes)
+        return -(-len(self.labelled) // (self.own * self.processes)) * (self.own + self.others)
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the indices of an epoch."""
-        if not self.mixes:
+        """Yield the indices of an epoch in this process."""
+        if self.processes == 1 and not self.mixes:
             yield from super().__iter__()
             return
-        labelled, others = self._endless(self.labelled), self._endless(self.unlabelled)
-        for _ in range(len(self) // (self.own + self.others)):
-            yield from islice(labelled, self.own)
-            yield from islice(others, self.others)
+        generator = _shared_generator() if self.processes > 1 else None
+        labelled = _endless(self.labelled or self.unlabelled, generator)
+        if not self.mixes:
+            yield from islice(labelled, self.rank, len(self) * self.processes, self.processes)
+            return
+        others = _endless(self.unlabelled, generator)
+        for batch in range(len(self) // (self.own + self.others) * self.processes):
+            drawn = [*islice(labelled, self.own), *islice(others, self.others)]
+            if batch % self.processes == self.rank:
+                yield from drawn
 
-    def _endless(self, indices: Sequence[int]) -> Iterator[int]:
-        while True:
-            yield from (indices[position] for position in torch.randperm(len(indices)).tolist())
+
+def _endless(indices: Sequence[int], generator: torch.Generator | None) -> Iterator[int]:
+    while True:
+        order = torch.randperm(len(indices), generator=generator)
+        yield from (indices[position] for position in order.tolist())
+
+
+def _shared_generator() -> torch.Generator:
+    """Seed a generator alike in all processes, from the random numbers of the first."""
+    seed = [int(torch.empty((), dtype=torch.int64).random_())]
+    distributed.broadcast_object_list(seed)
+    return torch.Generator().manual_seed(seed[0])

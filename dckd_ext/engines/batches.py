@@ -15,7 +15,8 @@ class PrepareTaughtBatch(PrepareBatchExtraInput):
     """Pass on the numbers of the cases, and the teacher's answers where the batch holds them.
 
     They are the arguments ``case_ids``, ``teacher_logits`` and ``teacher_features`` of
-    `dckd_ext.inferers.DistillationInferer`.
+    `dckd_ext.inferers.DistillationInferer`; ``teacher_answers`` of the batch hold both, logits first, as
+    `dckd_ext.transforms.TeacherAnswersd` makes them.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,16 @@ class PrepareTaughtBatch(PrepareBatchExtraInput):
         **kwargs: Any,
     ) -> Any:
         """Return image, label, no positional and these named arguments."""
-        answers = [name for name in ("teacher_logits", "teacher_features") if name in batchdata]
+        batch = {**batchdata, **_apart(batchdata)}
+        answers = [name for name in ("teacher_logits", "teacher_features") if name in batch]
         self.extra_keys = {"case_ids": "case_id", **{name: name for name in answers}}
-        return super().__call__(dict(batchdata), device, non_blocking, **kwargs)
+        return super().__call__(batch, device, non_blocking, **kwargs)
+
+
+def _apart(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return logits and, if there are any, features of the answers."""
+    if "teacher_answers" not in batch:
+        return {}
+    answers, classes = batch["teacher_answers"], int(batch["teacher_classes"][0])
+    parts = {"teacher_logits": answers[:, :classes], "teacher_features": answers[:, classes:]}
+    return {name: part for name, part in parts.items() if part.shape[1]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from dckd_ext.networks.taps import Tap
 from dckd_ext.networks.wrappers import first_map
 
+Features = Tensor | list[Tensor] | None
+TapNames = str | Sequence[str] | None
+
 __all__ = ["DistillationInferer", "DistillationOutput", "run_tapped"]
 
 
@@ -22,15 +26,15 @@ class DistillationOutput(NamedTuple):
     Attributes:
         logits: the student's, ``BCDHW``.
         teacher_logits: the teacher's, ``BCDHW``, without gradient.
-        features: the student's tapped map, ``BCDHW``, or None without a tap.
-        teacher_features: the teacher's tapped map, ``BCDHW``, without gradient, or None without a tap.
+        features: the student's tapped map, ``BCDHW``, or None without a tap; with several, a list of maps.
+        teacher_features: the teacher's, without gradient, in the same order.
         case_ids: the case of each sample, int64, ``(B,)``.
     """
 
     logits: Tensor
     teacher_logits: Tensor
-    features: Tensor | None
-    teacher_features: Tensor | None
+    features: Features
+    teacher_features: Features
     case_ids: Tensor
 
 
@@ -43,16 +47,23 @@ class DistillationInferer(Inferer):
 
     Args:
         teacher: the trained teacher.
-        student_tap: name of the student's submodule whose output is the feature map, or None.
-        teacher_tap: the same for the teacher.
+        student_tap: name of the student's submodule whose output is the feature map, or None; or a list, for
+            several maps.
+        teacher_tap: the same for the teacher; of as many maps.
 
     Raises:
-        ValueError: on a call, when a tap is no submodule or ``case_ids`` do not fit the batch.
+        ValueError: when the taps are not equally many; on a call, when a tap is no submodule or ``case_ids``
+            do not fit the batch.
     """
 
     def __init__(
-        self, teacher: nn.Module, student_tap: str | None = None, teacher_tap: str | None = None
+        self, teacher: nn.Module, student_tap: TapNames = None, teacher_tap: TapNames = None
     ) -> None:
+        if student_tap is not None and teacher_tap is not None and _count(student_tap) != _count(teacher_tap):
+            raise ValueError(
+                "student_tap and teacher_tap must name equally many maps, "
+                f"found {student_tap!r} and {teacher_tap!r}"
+            )
         self.teacher = teacher.eval().requires_grad_(False)
         self.student_tap = student_tap
         self.teacher_tap = teacher_tap
@@ -63,7 +74,7 @@ class DistillationInferer(Inferer):
         network: Callable,
         case_ids: Any = None,
         teacher_logits: Tensor | None = None,
-        teacher_features: Tensor | None = None,
+        teacher_features: Features = None,
         *args: Any,
         **kwargs: Any,
     ) -> DistillationOutput:
@@ -91,14 +102,23 @@ class DistillationInferer(Inferer):
 
 
 def run_tapped(
-    network: Any, inputs: Tensor, tap_name: str | None, whose: str = "network"
-) -> tuple[Tensor, Tensor | None]:
-    """Run a network; return its full-resolution logits, ``BCDHW``, and the map at a tap, or None without."""
+    network: Any, inputs: Tensor, tap_name: TapNames, whose: str = "network"
+) -> tuple[Tensor, Features]:
+    """Run a network; return its full-resolution logits, ``BCDHW``, and the map at a tap, or None without.
+
+    Of several taps it returns a list of maps.
+    """
     if tap_name is None:
         return first_map(network(inputs), inputs, whose), None
-    with Tap(network, tap_name) as tap:
+    names = [tap_name] if isinstance(tap_name, str) else tap_name
+    with ExitStack() as stack:
+        taps = [stack.enter_context(Tap(network, name)) for name in names]
         logits = first_map(network(inputs), inputs, whose)
-    return logits, tap.output
+    return logits, taps[0].output if isinstance(tap_name, str) else [tap.output for tap in taps]
+
+
+def _count(taps: str | Sequence[str]) -> int | None:
+    return None if isinstance(taps, str) else len(taps)
 
 
 def _case_ids(case_ids: Any, batch: int, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,7 +30,8 @@ class References(NamedTuple):
 
     def select(self, rows: Tensor) -> References:
         """Take the rows that a mask or an index names."""
-        return References(*(column[rows] for column in self))
+        index = rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows  # once, not for each column
+        return References(*(column[index] for column in self))
 
     @staticmethod
     def join(*parts: References) -> References:
@@ -46,7 +48,7 @@ class ReferenceBank(nn.Module):
 
     Args:
         num_classes: classes, the background included.
-        channels: channels of the teacher's features.
+        channels: channels of the teacher's features; of several taps a list, and each has rings of its own.
         voxel_rows: voxel references kept of each class.
         region_rows: region references kept of each class.
 
@@ -55,9 +57,19 @@ class ReferenceBank(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, channels: int, voxel_rows: int = 2048, region_rows: int = 256
+        self,
+        num_classes: int,
+        channels: int | Sequence[int],
+        voxel_rows: int = 2048,
+        region_rows: int = 256,
     ) -> None:
         super().__init__()
+        self.num_classes = num_classes
+        self.channels = channels
+        if isinstance(channels, Sequence):
+            rows = (voxel_rows, region_rows)
+            self.taps = nn.ModuleList(ReferenceBank(num_classes, each, *rows) for each in channels)
+            return
         sizes = {
             "num_classes": num_classes,
             "channels": channels,
@@ -66,8 +78,6 @@ class ReferenceBank(nn.Module):
         }
         if min(sizes.values()) < 1:
             raise ValueError(f"Sizes of a reference bank must be positive, got {sizes}")
-        self.num_classes = num_classes
-        self.channels = channels
         self.voxels = _ClassRings(num_classes, channels, voxel_rows, region=False)
         self.regions = _ClassRings(num_classes, channels, region_rows, region=True)
 

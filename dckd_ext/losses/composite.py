@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
@@ -140,12 +141,13 @@ class DistillationLoss(nn.Module):
         values = {}
         if self.pairs is not None and self._take_pairs():
             output = DistillationOutput(*(given[key] for key in DistillationOutput._fields))
-            given["pairs"] = self.pairs(output, given["classes"])
-            total = total + given["pairs"].zero
+            pairs = self.pairs(output, given["classes"])
+            given["pairs"] = pairs if isinstance(pairs, list) else [pairs]
+            total = total + sum(each.zero for each in given["pairs"])
         for name, term in self._active().items():
             weight = term.weight_at(self.progress)
             if weight > 0 and ("label" not in term.input_names or labelled.any()):
-                value = self.losses[name](*_inputs(term, given, labelled))
+                value = _mean_over_taps(self.losses[name], term, given, labelled)
                 values[name] = value.detach()
                 total = total + weight * value
         self.values = {**values, "total": total.detach()}
@@ -175,19 +177,32 @@ class DistillationLoss(nn.Module):
                 )
 
 
+def _mean_over_taps(loss: nn.Module, term: Term, given: Mapping[str, Any], labelled: Tensor) -> Tensor:
+    """Compute a term, from the pairs of each tap if it takes pairs; losses on maps take lists of these."""
+    if "pairs" not in term.input_names:
+        return loss(*_inputs(term, given, labelled))
+    values = [loss(*_inputs(term, {**given, "pairs": pairs}, labelled)) for pairs in given["pairs"]]
+    return torch.stack(values).mean() if len(values) > 1 else values[0]
+
+
 def _inputs(term: Term, given: Mapping[str, Any], labelled: Tensor) -> list[Any]:
     """Collect what a term takes; of the samples with a label alone, if it takes that."""
     inputs = [given[key] for key in term.input_names]
     if "label" in term.input_names and not labelled.all():
-        return [each[labelled] for each in inputs]
+        return [_each(maps, lambda volume: volume[labelled]) for maps in inputs]
     return inputs
+
+
+def _each(maps: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to a map, or to each of a list of them."""
+    return [function(each) for each in maps] if isinstance(maps, list) else function(maps)
 
 
 def _given(output: DistillationOutput | Tensor, label: Tensor) -> dict[str, Any]:
     """Name what there is, as plain tensors."""
     named = output._asdict() if isinstance(output, DistillationOutput) else {"logits": output}
     return {
-        key: value.as_tensor() if isinstance(value, MetaTensor) else value
+        key: _each(value, lambda volume: volume.as_tensor() if isinstance(volume, MetaTensor) else volume)
         for key, value in {**named, "label": label}.items()
         if value is not None
     }

@@ -117,8 +117,11 @@ class DecoupledContrastiveLoss(nn.Module):
         """Soft maximum over the negatives ``(A,)``, zero without any."""
         if not len(x.negatives):
             return 0.0 * x.own
-        scaled = torch.addmm(x.negative_weight.log(), x.anchors / self.temperature, x.negatives.T)
-        return self.temperature * scaled.logsumexp(1)
+        scaled = (x.anchors / self.temperature) @ x.negatives.T
+        most = scaled.detach().amax(1)  # one product of all with their weights is faster than logsumexp
+        return self.temperature * ((scaled - most[:, None]).exp_() @ x.negative_weight).log() + (
+            self.temperature * most
+        )
 
 
 class _Compared(NamedTuple):
@@ -150,7 +153,8 @@ class _Compared(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Pairs, references: References, anchor_class: Tensor) -> _Compared:
-        same = references.classes == anchor_class
+        same_class = references.classes == anchor_class
+        same, other = (mask.nonzero().squeeze(1) for mask in (same_class, ~same_class))
         cases, case = pairs.anchor_cases.unique(return_inverse=True)
         other_case = cases[:, None] != references.case_ids[same]
         has_cross = other_case.any(1)[case]
@@ -166,8 +170,8 @@ class _Compared(NamedTuple):
             case=case[kept],
             cross_share=other_case / other_case.sum(1, keepdim=True).clamp(min=1),
             positives=references.features[same],
-            negatives=references.features[~same],
-            negative_weight=_balanced(references.classes[~same]),
+            negatives=references.features[other],
+            negative_weight=_balanced(references.classes[other]),
         )
 
     def positive_cosines(self) -> tuple[Tensor, Tensor]:
@@ -179,8 +183,8 @@ class _Compared(NamedTuple):
 
 def _balanced(classes: Tensor) -> Tensor:
     """Weights that sum to 1: equal parts to each class, and in it to each row."""
-    _, index, counts = classes.unique(return_inverse=True, return_counts=True)
-    return 1 / (counts[index] * len(counts)).float()
+    counts = classes.bincount()
+    return 1 / (counts[classes] * (counts > 0).sum()).float()
 
 
 def _log_share(cosine: Tensor) -> Tensor:

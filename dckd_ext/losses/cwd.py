@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from dckd_ext.losses.maps import (
@@ -9,6 +13,7 @@ from dckd_ext.losses.maps import (
     check_channels,
     check_positive,
     matched,
+    pairs_of_taps,
     softened_divergence,
 )
 from dckd_ext.losses.precision import in_float32
@@ -25,7 +30,8 @@ class CWDLoss(nn.Module):
 
     averaged over the cases. With channels it compares features, through a trainable 1x1x1 projector; without
     it compares maps of equal channels, such as the logits: then give its term
-    ``inputs: [logits, teacher_logits]``.
+    ``inputs: [logits, teacher_logits]``. Of several taps, with lists of channels, it is the mean of their
+    losses (our decision).
 
     Args:
         student_channels: channels of the student's features, or None for no projector.
@@ -33,7 +39,8 @@ class CWDLoss(nn.Module):
         temperature: T.
 
     Raises:
-        ValueError: when the temperature is not positive, or only one number of channels is given.
+        ValueError: when the temperature is not positive, only one number of channels is given, or the lists
+            differ in length.
 
     Examples:
         >>> import torch
@@ -46,16 +53,20 @@ class CWDLoss(nn.Module):
 
     def __init__(
         self,
-        student_channels: int | None = None,
-        teacher_channels: int | None = None,
+        student_channels: int | Sequence[int] | None = None,
+        teacher_channels: int | Sequence[int] | None = None,
         temperature: float = 4.0,
     ) -> None:
         super().__init__()
         check_positive(temperature=temperature)
         self.temperature = temperature
         self.projector: nn.Module
+        self.taps = nn.ModuleList()
         if student_channels is None and teacher_channels is None:
             self.projector = nn.Identity()
+        elif isinstance(student_channels, Sequence) or isinstance(teacher_channels, Sequence):
+            pairs = pairs_of_taps(student_channels, teacher_channels)
+            self.taps.extend(CWDLoss(*pair, temperature) for pair in pairs)
         elif student_channels is not None and teacher_channels is not None:
             self.projector = channel_projector(student_channels, teacher_channels)
         else:
@@ -65,16 +76,19 @@ class CWDLoss(nn.Module):
             )
 
     @in_float32
-    def forward(self, features: Tensor, teacher_features: Tensor) -> Tensor:
+    def forward(self, features: Any, teacher_features: Any) -> Tensor:
         """Return the loss as a scalar.
 
         Args:
-            features: the student's map, ``BCDHW``.
-            teacher_features: the teacher's map, ``BCDHW``; its size may differ.
+            features: the student's map, ``BCDHW``, or a list of them.
+            teacher_features: the teacher's map, ``BCDHW``, or a list of them; its size may differ.
 
         Raises:
             ValueError: when the channels differ after the projector.
         """
+        if self.taps:
+            maps = zip(self.taps, features, teacher_features, strict=True)
+            return torch.stack([loss(*pair) for loss, *pair in maps]).mean()
         student, teacher = matched(features, teacher_features)
         student = self.projector(student)
         check_channels(student, teacher)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -18,6 +21,7 @@ __all__ = [
     "class_means",
     "matched",
     "matched_classes",
+    "pairs_of_taps",
     "softened_divergence",
 ]
 
@@ -98,6 +102,21 @@ def check_logits(logits: Tensor, teacher_logits: Tensor, least: int = 1) -> None
         raise ValueError(f"Logits must have one shape, {shapes}")
     if logits.shape[1] < least:
         raise ValueError(f"Logits must have a channel for each of {least} or more classes, {shapes}")
+
+
+def pairs_of_taps(student: Any, teacher: Any) -> list[tuple[int, int]]:
+    """Pair the channels of several taps of student and teacher.
+
+    Raises:
+        ValueError: when they are not equally many, or none.
+    """
+    several = isinstance(student, Sequence) and isinstance(teacher, Sequence)
+    if not several or len(student) != len(teacher) or not student:
+        raise ValueError(
+            "student_tap and teacher_tap must name equally many maps, "
+            f"found maps of {student} and of {teacher} channels"
+        )
+    return list(zip(student, teacher, strict=True))
 
 
 def check_positive(**settings: float) -> None:

@@ -61,10 +61,11 @@ class RankingLoss(nn.Module):
         rows = pairs.anchor_classes == anchor_class
         same_class = references.classes == anchor_class
         anchors = pairs.anchors[rows]
-        negative = anchors @ references.features[~same_class].T
+        same, other = (mask.nonzero().squeeze(1) for mask in (same_class, ~same_class))
+        negative = anchors @ references.features[other].T
         own = (anchors * pairs.own[rows]).sum(1, keepdim=True)
-        positive = torch.cat([own, anchors @ references.features[same_class].T], 1)
-        other_case = pairs.anchor_cases[rows, None] != references.case_ids[same_class]
+        positive = torch.cat([own, anchors @ references.features[same].T], 1)
+        other_case = pairs.anchor_cases[rows, None] != references.case_ids[same]
         is_positive = torch.cat([pairs.own_valid[rows, None], other_case], 1)
 
         ranks = min(self.k, negative.shape[1], positive.shape[1])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from dckd_ext.inferers.distillation import DistillationOutput
 from dckd_ext.losses.bank import ReferenceBank, References
 from dckd_ext.losses.cells import Cells, common_grid, pool, voxels
 from dckd_ext.losses.distributed import SynchronisedModule, gather_references
 from dckd_ext.losses.drawing import draw, draw_half_hard
+from dckd_ext.losses.maps import pairs_of_taps
 from dckd_ext.losses.pairs import Pairs
 from dckd_ext.losses.precision import in_float32
 
@@ -24,12 +27,13 @@ class PairSampler(nn.Module):
     Wang et al., ICCV 2021), and one region, the mean over the class. References are voxels and regions where
     the teacher is right. The unprojected teacher, the projector's shape and the bank follow CIRKD (Yang et
     al., CVPR 2022), here with instance norm. The abstract speaks of tumour and non-tumour features only: how
-    voxels are drawn, pooling by area, purity, numbers and regions are our decisions.
+    voxels are drawn, pooling by area, purity, numbers and regions are our decisions. Of several taps, with
+    lists of channels, each has a sampler of its own, and `forward` gives a list.
 
     Args:
         num_classes: classes, the background included.
-        student_channels: channels of the student's features.
-        teacher_channels: channels of the teacher's features.
+        student_channels: channels of the student's features, or a list.
+        teacher_channels: channels of the teacher's features, or a list.
         bank: references of earlier steps, or None to use the batch alone. It grows in training mode only.
         anchors_per_class: voxel anchors of each case and class, at most.
         references_per_class: voxel references of each case and class, at most.
@@ -44,8 +48,8 @@ class PairSampler(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        student_channels: int,
-        teacher_channels: int,
+        student_channels: int | Sequence[int],
+        teacher_channels: int | Sequence[int],
         bank: ReferenceBank | None = None,
         anchors_per_class: int = 64,
         references_per_class: int = 16,
@@ -54,6 +58,19 @@ class PairSampler(nn.Module):
         reference_purity: float = 0.9,
     ) -> None:
         super().__init__()
+        self.taps = nn.ModuleList()
+        if isinstance(student_channels, Sequence) or isinstance(teacher_channels, Sequence):
+            settings: Any = (
+                anchors_per_class,
+                references_per_class,
+                grid_stride,
+                anchor_purity,
+                reference_purity,
+            )
+            for index, pair in enumerate(pairs_of_taps(student_channels, teacher_channels)):
+                own: Any = None if bank is None else bank.taps[index]
+                self.taps.append(type(self)(num_classes, *pair, own, *settings))
+            return
         if bank is not None and (bank.num_classes, bank.channels) != (num_classes, teacher_channels):
             raise ValueError(
                 f"The bank holds {bank.num_classes} classes of {bank.channels} channels, "
@@ -78,16 +95,19 @@ class PairSampler(nn.Module):
         self.reference_purity = reference_purity
 
     @in_float32
-    def forward(self, output: DistillationOutput, label: Tensor) -> Pairs:
-        """Draw the pairs of one step, and store the batch's references in the bank when training.
+    def forward(self, output: Any, label: Tensor) -> Pairs | list[Pairs]:
+        """Draw the pairs of one step and each tap, and store the batch's references in training.
 
         Args:
-            output: logits and features of both networks, ``BCDHW``.
+            output: a `DistillationOutput`: logits and features of both networks, ``BCDHW``.
             label: class of each voxel, ``B1DHW``; a value outside the classes is ignored.
 
         Raises:
             ValueError: when the output has no features, or logits and classes disagree.
         """
+        if self.taps:
+            maps = zip(self.taps, output.features, output.teacher_features, strict=True)
+            return [each(output._replace(features=f, teacher_features=t), label) for each, f, t in maps]
         features, teacher_features = self._features(output)
         grid = common_grid(label, self.grid_stride, features, teacher_features)
         student = voxels(self.projector(pool(features, grid)))
@@ -96,7 +116,7 @@ class PairSampler(nn.Module):
             cells = Cells.of(label, output.logits, output.teacher_logits, grid)
         return self._pairs(student, teacher, cells, output.case_ids)
 
-    def _features(self, output: DistillationOutput) -> tuple[Tensor, Tensor]:
+    def _features(self, output: Any) -> tuple[Tensor, Tensor]:
         if output.features is None or output.teacher_features is None:
             missing = "student_tap" if output.features is None else "teacher_tap"
             raise ValueError(

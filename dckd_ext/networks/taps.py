@@ -7,7 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn as nn
@@ -108,18 +108,22 @@ def list_taps(network: nn.Module, in_channels: int, roi_size: Sequence[int]) -> 
     return list(rows.values())
 
 
-def tap_channels(network: nn.Module, name: str, in_channels: int, roi_size: Sequence[int]) -> int:
-    """Count the channels of a tap by one run on a blank image.
+def tap_channels(
+    network: nn.Module, name: str | Sequence[str], in_channels: int, roi_size: Sequence[int]
+) -> Any:
+    """Count the channels of a tap by one run on a blank image; of several taps, of each.
 
     Args:
         network: may be wrapped.
-        name: dotted path of the submodule.
+        name: dotted path of the submodule, or several.
         in_channels: channels of the image.
         roi_size: size of the image in voxels.
 
     Raises:
         ValueError: if there is no such submodule.
     """
+    if not isinstance(name, str):
+        return [tap_channels(network, each, in_channels, roi_size) for each in name]
     with Tap(network, name) as tap:
         dry_run(network, roi_size, in_channels)
     return tap.output.shape[1]

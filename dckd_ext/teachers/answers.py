@@ -76,8 +76,8 @@ class AnswerStore:
         device: where the teachers run.
 
     Raises:
-        ValueError: on `read`, when there is no answer for this image; on `write`, when a tap's map has
-            another size than the volume.
+        ValueError: for several taps; on `read`, when there is no answer for this image; on `write`, when a
+            tap's map has another size than the volume.
         OSError: on `write`, when the folder cannot be written to, or its disk has too little space.
     """
 
@@ -89,6 +89,8 @@ class AnswerStore:
         tap: str | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if tap is not None and not isinstance(tap, str):
+            raise ValueError(f"features are kept of one tap, found {tap!r}: take one, or --answers logits")
         self.folder = Path(folder)
         self.teacher_of = teacher_of
         self.inferer = inferer

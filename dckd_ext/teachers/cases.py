@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import torch
 
 from dckd_ext.teachers.answers import AnswerStore
 from dckd_ext.utils.errors import listed, root_cause
@@ -27,7 +26,7 @@ def taught_cases(
     """Have the answers of the teachers stored, and return the cases that can be learnt from.
 
     An unlabelled volume that cannot be prepared, or in which the teacher finds nothing but background, is
-    named in a warning and left out. On several processes each asks for its share. The cases keep the keys
+    named in a warning and left out. With torchrun each process asks for its share. The cases keep the keys
     that all of them have.
 
     Args:
@@ -78,8 +77,8 @@ def _unprepared(cases: Sequence[Case], preprocessing: Callable[[Any], Any]) -> d
 def _asked_by_all(
     store: AnswerStore, cases: Sequence[Case], preprocessing: Callable[[Any], Any]
 ) -> dict[str, str]:
-    """Let each process of a group ask for its share, then look through all."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        store.write(cases[torch.distributed.get_rank() :: torch.distributed.get_world_size()], preprocessing)
-        torch.distributed.barrier()
+    """Let each process of torchrun ask for its share, then for what the others have not done yet."""
+    rank, processes = (int(os.environ.get(name, least)) for name, least in (("RANK", 0), ("WORLD_SIZE", 1)))
+    if processes > 1:
+        store.write(cases[rank::processes], preprocessing)
     return store.write(cases, preprocessing)

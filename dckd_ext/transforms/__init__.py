@@ -1,5 +1,6 @@
 """Reading and checking, resampling, patch centres, probabilities, writing."""
 
+from dckd_ext.transforms.affine import RandAffineMapsd
 from dckd_ext.transforms.answers import TeacherAnswersd, TeacherLabeld
 from dckd_ext.transforms.axes import PermuteAxesd
 from dckd_ext.transforms.checks import CheckVolumed, check_foreground
@@ -18,6 +19,7 @@ __all__ = [
     "PermuteAxesd",
     "PlannedIntensityd",
     "PlannedSpacingd",
+    "RandAffineMapsd",
     "ReadVolumed",
     "ResampleVolumed",
     "SaveMaskd",

@@ -28,7 +28,7 @@ class CropClassesd(MapTransform):
     Args:
         image_key: image, ``1HWD``, any scale.
         label_key: label, ``1HWD``; everything above 0 is lesion. Where it is `UNLABELLED`, the classes of the
-            teacher's stored answer (``teacher_logits``) stand for it, if there is one.
+            teacher's stored answer (``teacher_answers``) stand for it, if there is one.
         output: key of the map, uint8, ``1HWD``.
         size: edge of the local mean, voxels.
 
@@ -54,8 +54,9 @@ class CropClassesd(MapTransform):
         """Return ``data`` with the map."""
         image, label = (np.asarray(data[key])[0] for key in (self.image_key, self.label_key))
         if (label == UNLABELLED).all():
-            teacher = data.get("teacher_logits")
-            label = np.zeros_like(label) if teacher is None else np.asarray(teacher).argmax(0)
+            teacher = data.get("teacher_answers")
+            found = None if teacher is None else np.asarray(teacher[: data["teacher_classes"]]).argmax(0)
+            label = np.zeros_like(label) if found is None else found
         local = uniform_filter(image.astype(np.float32), self.size, mode="nearest")
         lesion = label > 0
         low, high = np.percentile(local[lesion], [10, 90]) if lesion.any() else np.percentile(local, [10, 40])

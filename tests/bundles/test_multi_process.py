@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.bundles.trained import assert_trained
-from tests.conftest import SMALL, bundle
+from tests.conftest import SMALL, bundle, ellipsoids, write_volume
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,15 @@ def test_plain_training(tmp_path: Path, msd: Path):
 @pytest.mark.parametrize("overlays", [(), ("dckd.yaml",)])
 def test_distillation(overlays: tuple[str, ...], tmp_path: Path, msd: Path, teacher_weights: Path):
     override = {"teacher_weights": teacher_weights, "min_teacher_dice": 0, "batch_size": 1, "epochs": 3}
+    if overlays:  # and volumes without labels; a teacher of two epochs is sure of nothing
+        for number in range(3):
+            write_volume(tmp_path / "archive" / f"{number}.nii", ellipsoids((34, 22, 19), 60 + number)[0])
+        override |= {"unlabelled_dir": tmp_path / "archive", "batch_size": 2, "min_confidence": 0.4}
     torchrun("distillation", tmp_path, msd, *overlays, **override)
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["steps"] == 3 * 2  # epochs, and a half of the four labelled cases in each process
+    if overlays:
+        assert 4 < len(list((tmp_path / "answers" / "logits").iterdir())) <= 7
     assert_trained(tmp_path / "model.pt", "unet_student_segmentation")
     checkpoint = torch.load(tmp_path / "resume.pt", weights_only=True)
     assert not [name for name in checkpoint["parts"]["network"] if name.startswith("module.")]

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from dckd_ext.networks import Teacher
 from tests.bundles.test_training import logged
 from tests.bundles.trained import assert_trained
 from tests.conftest import ellipsoids, train, workflow, write_volume
@@ -56,8 +57,8 @@ def test_half_of_every_batch_comes_from_the_archive(
     assert "volumes without labels teach" in told
     for batch in flow.parser.get_parsed_content("train#dataloader"):
         assert [bool((label == 255).all()) for label in batch["label"]] == [False, True]
-        assert batch["teacher_logits"].shape[:2] == (2, 3)
-        assert batch["teacher_features"].shape[2:] == batch["image"].shape[2:]
+        assert batch["teacher_answers"].shape[:2] == (2, 3 + 16)  # classes, and channels of the teacher's tap
+        assert batch["teacher_answers"].shape[2:] == batch["image"].shape[2:]
     assert "val_mean_dice" in logged(tmp_path)
 
 
@@ -128,11 +129,11 @@ def test_answers_follow_their_image_through_the_augmentation(
         device="cpu",
         patch_size=[32, 16, 16],
     )
-    flow.parser["teacher"] = Echo()
+    flow.parser["teacher"] = Teacher(Echo())
     flow.parser["teacher_tap"], flow.parser["teacher_channels"] = "echo", 1
     for _ in range(3):
         for batch in flow.parser.get_parsed_content("train#dataloader"):
-            background, _, image = batch["teacher_logits"].softmax(1).log().unbind(1)
+            background, _, image = batch["teacher_answers"].softmax(1).log().unbind(1)
             echoed = image - background
             plain = (batch["image"][:, 0] - echoed).abs()
             assert plain.median() < 0.35  # noise, smoothing, scale and shift are of the image alone

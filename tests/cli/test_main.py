@@ -26,12 +26,13 @@ HEAVY = ("torch", "monai", "scipy", "numpy", "nibabel", "onnxruntime", "openvino
 LEAST = {
     "import": ["nnunet", "DIR", "--out", "OUT"],
     "fetch": ["NAME"],
+    "folds": ["BUNDLE", "--out", "DIR"],
     "pack": ["BUNDLE", "--out", "DIR"],
     "predict": ["BUNDLE", "IN", "--out", "DIR"],
     "report": ["NAME=RUN"],
     "segment": ["BUNDLE", "IN", "--out", "DIR"],
 }
-FRONTS = ("lint", *WORKFLOWS)  # they take whatever a config has
+FRONTS = ("lint", "folds", *WORKFLOWS)  # they take whatever a config has
 
 
 def run(*arguments: str, missing: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
