@@ -21,9 +21,9 @@ class _Store(Protocol):
 class TeacherAnswersd(MapTransform):
     """Add the stored answer to an image, to be cropped and augmented together with it.
 
-    Place it after all that is done to a volume, before what is random. ``teacher_answers`` are the logits and,
-    where the store has them, the features below, float16, ``(K + C)DHW``: one volume, since what is done to
-    one takes less time than what is done to two. ``teacher_classes`` is K.
+    Place it after all that is done to a volume, before what is random. ``teacher_answers`` are the logits
+    and, where the store has them, the features below, float16, ``(K + C)DHW``: one volume, since what is done
+    to one takes less time than what is done to two. ``teacher_classes`` is K.
 
     Args:
         store: a `dckd_ext.teachers.AnswerStore`, or None: the data stay as they are.
