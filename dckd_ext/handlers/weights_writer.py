@@ -16,7 +16,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 from torch import nn
 
-from dckd_ext.handlers.training_record import file_digest, training_record
+from dckd_ext.handlers.record import file_digest, training_record
 from dckd_ext.networks.state_dicts import not_finite
 from dckd_ext.utils.errors import listed
 from dckd_ext.utils.files import check_writable, written_whole

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dckd_ext.export import predict
-from dckd_ext.export.memory import fitting_window, resident_bytes, window_bytes
+from dckd_ext.export.memory import fitting_window, window_bytes
 from dckd_ext.export.pipeline import Progress, in_line
 from tests.conftest import ellipsoids, write_volume
 from tests.export.test_predict import CONFIG, bright
