@@ -1,7 +1,7 @@
 """Configs, networks and class names of any MONAI bundle, the model zoo's included."""
 
 from dckd_ext.bundle.config import importable, is_distillation, load_bundle_config
-from dckd_ext.bundle.matching import check_compatible, class_map
+from dckd_ext.bundle.matching import check_compatible, class_map, label_values
 from dckd_ext.bundle.metadata import class_names, in_channels, segmentation, segments
 from dckd_ext.bundle.networks import student_network, teacher_network
 from dckd_ext.bundle.options import check_options, is_true
@@ -16,6 +16,7 @@ __all__ = [
     "in_channels",
     "is_distillation",
     "is_true",
+    "label_values",
     "load_bundle_config",
     "segmentation",
     "segments",

@@ -28,6 +28,7 @@ __all__ = [
     "RATIOS",
     "SECTION",
     "SHARE",
+    "VALUES",
     "VOXELS",
     "Kind",
     "one_of",
@@ -143,6 +144,7 @@ FOLDS = Kind(
 SECTION = Kind("a fold or the name of a section", lambda value: isinstance(value, str) or _whole(0)(value))
 DEVICE = Kind("a device that is here, such as cpu", _is_device)
 CLASS_MAP = Kind(
-    "a student class for each teacher class, such as {0: 0, 1: 2, 2: 1}",
+    "student classes of teacher classes, by number or name, such as {0: 0, 1: 2, 2: 1}",
     lambda value: isinstance(value, Mapping),
 )
+VALUES = Kind("values by name, such as {whole: [1, 2], core: [2]}", lambda value: isinstance(value, Mapping))

@@ -10,7 +10,7 @@ from dckd_ext.bundle.config import StrPath
 from dckd_ext.bundle.description import Description, describe
 from dckd_ext.networks.class_maps import ClassMap, plain_class_map
 
-__all__ = ["check_compatible", "class_map"]
+__all__ = ["check_compatible", "class_map", "label_values"]
 
 Pairs = list[tuple[int, list[int]]]
 
@@ -78,6 +78,37 @@ def class_map(
             teacher's classes, the message holds the label map to pass.
     """
     return _class_map(describe(teacher_bundle, teacher_config), describe(student_bundle), label_map)
+
+
+def label_values(regions: Mapping[Any, Sequence[int]], class_names: Mapping[int, str]) -> list[list[int]]:
+    """Return the label's values of every region, in the order of a student's classes.
+
+    Args:
+        regions: values by the region's name or number.
+        class_names: of the student's bundle.
+
+    Raises:
+        ValueError: if a region is unknown or missing, or its values are not whole numbers above 0.
+
+    Examples:
+        >>> label_values({"core": [2], "whole": [1, 2]}, {0: "whole", 1: "core"})
+        [[1, 2], [2]]
+    """
+    found = {_number(key, dict(class_names), "student", "regions"): values for key, values in regions.items()}
+    if missing := [name for index, name in class_names.items() if index not in found]:
+        raise ValueError(f"regions: {missing} have no values of the label, found {dict(regions)}")
+    for values in found.values():
+        if (
+            not isinstance(values, list | tuple)
+            or not values
+            or not all(_positive(value) for value in values)
+        ):
+            raise ValueError(f"regions: found {values!r}, expected whole numbers above 0, such as [1, 2]")
+    return [list(found[index]) for index in sorted(found)]
+
+
+def _positive(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def _class_map(
@@ -170,7 +201,7 @@ def _numbers(value: Any, names: dict[int, str]) -> list[int]:
     return [_number(each, names, "student") for each in values]
 
 
-def _number(value: Any, names: dict[int, str], whose: str) -> int:
+def _number(value: Any, names: dict[int, str], whose: str, option: str = "label_map") -> int:
     """Return the number of a class that is given by number or name."""
     text = _plain(str(value))
     number = int(text) if text.isdecimal() else None
@@ -180,7 +211,7 @@ def _number(value: Any, names: dict[int, str], whose: str) -> int:
     if len(found) != 1:
         near = difflib.get_close_matches(text, map(_plain, names.values()), n=3) or [*names.values()][:5]
         raise ValueError(
-            f"label_map names the {whose} class {value!r}, expected one of 0 to {len(names) - 1} or a name "
+            f"{option} names the {whose} class {value!r}, expected one of 0 to {len(names) - 1} or a name "
             f"such as {near}"
         )
     return found[0]

@@ -64,6 +64,8 @@ OPTIONS: Mapping[str, Kind] = {
     "autocast": kinds.one_of(*DTYPES),
     "device": kinds.DEVICE,
     "label_map": kinds.CLASS_MAP.or_null(),
+    "regions": kinds.VALUES.or_null(),
+    "teacher_config": kinds.VALUES,
 }
 """The kind of every option of the shipped bundles."""
 

@@ -41,7 +41,7 @@ def taps(bundle: str, *, roi_size: Integers | None = None) -> None:
     check_roi_size(network, size)
     rows = list_taps(network, channels, size)
     try:
-        suggested = suggest_tap(network, channels, size)
+        suggested = suggest_tap(network, channels, size) or ""
     except ValueError:
         suggested = ""
     print(f"{type(network).__name__} on {channels} x {' x '.join(map(str, size))}; * suggested tap")

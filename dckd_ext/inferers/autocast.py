@@ -12,6 +12,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from dckd_ext.inferers.convolutions import SingleWindowsByOneDNN, SmallMapsInFloat32
+from dckd_ext.networks.wrappers import first_map
 from dckd_ext.utils.precision import to_float32
 from dckd_ext.utils.processor import bfloat16_slowdown
 
@@ -50,7 +51,10 @@ class AutocastInferer(Inferer):
         self.dtype = DTYPES[dtype]
 
     def __call__(self, inputs: Tensor, network: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Return the wrapped inferer's result with every floating point tensor as float32."""
+        """Return the wrapped inferer's result with every floating point tensor as float32.
+
+        Of a network that gives several maps, as with deep supervision, it is the first.
+        """
         device_type = inputs.device.type
         if device_type == "cpu" and self.dtype is torch.float16:
             raise ValueError("float16 autocast is not supported on a CPU: use bfloat16")
@@ -60,7 +64,8 @@ class AutocastInferer(Inferer):
         enabled = self.dtype is not torch.float32
         convolutions = SmallMapsInFloat32() if enabled else SingleWindowsByOneDNN()
         with torch.autocast(device_type, dtype=self.dtype, enabled=enabled), convolutions:
-            return to_float32(self.inferer(inputs, network, *args, **kwargs))
+            found = self.inferer(inputs, network, *args, **kwargs)
+        return to_float32(first_map(found, inputs) if type(found) in (list, tuple, dict) else found)
 
 
 @cache

@@ -7,6 +7,7 @@ from dckd_ext.losses.cwd import CWDLoss
 from dckd_ext.losses.logits import LogitsDistillationLoss
 from dckd_ext.losses.pairs import Pairs
 from dckd_ext.losses.ranking import RankingLoss
+from dckd_ext.losses.regions import RegionDistillationLoss, RegionLoss
 from dckd_ext.losses.sampler import PairSampler
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "RankingLoss",
     "ReferenceBank",
     "References",
+    "RegionDistillationLoss",
+    "RegionLoss",
     "Term",
 ]

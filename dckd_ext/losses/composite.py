@@ -119,7 +119,10 @@ class DistillationLoss(nn.Module):
         self.values: dict[str, Tensor] = {}
         for name, term in self._active().items():
             if "pairs" in term.input_names and pairs is None:
-                raise ValueError(f"Term {name!r} takes pairs, but the loss was given no pair sampler")
+                raise ValueError(
+                    f"Term {name!r} takes pairs, but the loss was given no pair sampler: "
+                    "the teacher gives no features, or loss_def#pairs is null"
+                )
 
     @in_float32
     def forward(self, output: DistillationOutput | Tensor, label: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ from dckd_ext.networks.cost import dry_run
 from dckd_ext.networks.wrappers import first_tensor, unwrap
 
 __all__ = ["Tap", "TapInfo", "list_taps", "suggest_tap", "tap_channels"]
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Tap:
@@ -46,6 +50,8 @@ class Tap:
         Raises:
             ValueError: if there is no such submodule; the message lists the nearest names.
         """
+        if isinstance(unwrap(network), torch.jit.ScriptModule):
+            raise ValueError(f"{_kind(network)} gives no features: expected no tap, found {name!r}")
         self.name = name
         self._module = _find(unwrap(network), name)
         self._output: torch.Tensor | None = None
@@ -109,19 +115,21 @@ def list_taps(network: nn.Module, in_channels: int, roi_size: Sequence[int]) -> 
 
 
 def tap_channels(
-    network: nn.Module, name: str | Sequence[str], in_channels: int, roi_size: Sequence[int]
+    network: nn.Module, name: str | Sequence[str] | None, in_channels: int, roi_size: Sequence[int]
 ) -> Any:
-    """Count the channels of a tap by one run on a blank image; of several taps, of each.
+    """Count the channels of a tap by one run on a blank image; of several taps, of each; of none, 0.
 
     Args:
         network: may be wrapped.
-        name: dotted path of the submodule, or several.
+        name: dotted path of the submodule, or several, or None.
         in_channels: channels of the image.
         roi_size: size of the image in voxels.
 
     Raises:
         ValueError: if there is no such submodule.
     """
+    if name is None:
+        return 0
     if not isinstance(name, str):
         return [tap_channels(network, each, in_channels, roi_size) for each in name]
     with Tap(network, name) as tap:
@@ -129,7 +137,7 @@ def tap_channels(
     return tap.output.shape[1]
 
 
-def suggest_tap(network: nn.Module, in_channels: int, roi_size: Sequence[int]) -> str:
+def suggest_tap(network: nn.Module, in_channels: int, roi_size: Sequence[int]) -> str | None:
     """Name the last feature map before the classifier.
 
     The classifier is the last convolution that turns features into as many maps as the network gives. Of
@@ -140,9 +148,15 @@ def suggest_tap(network: nn.Module, in_channels: int, roi_size: Sequence[int]) -
         in_channels: channels of the image.
         roi_size: size of the image in voxels.
 
+    Returns:
+        The name; None for a network that gives no features, scripted or of an ONNX file, with a warning.
+
     Raises:
         ValueError: if no submodule gives this map.
     """
+    if _is_closed(network):
+        _logger.warning("%s gives no features: its logits alone teach", _kind(network))
+        return None
     finished: list[tuple[str, weakref.ref[torch.Tensor]]] = []
     features: dict[int, list[str]] = {}
 
@@ -188,6 +202,18 @@ def _watch(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _kind(network: nn.Module) -> str:
+    inner = unwrap(network)
+    scripted = isinstance(inner, torch.jit.ScriptModule)
+    return "a TorchScript network" if scripted else f"{type(inner).__name__}, which has no submodules,"
+
+
+def _is_closed(network: nn.Module) -> bool:
+    """Tell whether no hook would be called inside a network."""
+    inner = unwrap(network)
+    return isinstance(inner, torch.jit.ScriptModule) or next(inner.children(), None) is None
 
 
 def _may_classify(module: nn.Module) -> bool:

@@ -103,13 +103,10 @@ def answering(
     """
     if teach not in TEACH:
         raise ValueError(f"teach must be one of {', '.join(TEACH)}, found {teach!r}")
-    if teacher.regions:
-        raise ValueError(
-            "answers of regions that may overlap are not kept: a student of regions is taught with "
-            "--answers live, --teach all and no unlabelled_dir"
-        )
     if teach == "all":
         return _Always(teacher)
+    if teacher.regions:
+        raise ValueError("teach: held_out does not teach a student of regions that may overlap")
     folders = [bundles] if isinstance(bundles, str) or not isinstance(bundles, Sequence) else list(bundles)
     weights = _weights_by_fold(folders, weights)
     if not isinstance(weights, Mapping) or "all" in weights:
@@ -124,10 +121,15 @@ def answering(
 
 
 class _Always:
-    def __init__(self, teacher: nn.Module) -> None:
+    def __init__(self, teacher: Teacher | Ensemble) -> None:
         self.teacher = teacher
 
     def __call__(self, case: str) -> nn.Module:
+        if self.teacher.regions:
+            raise ValueError(
+                "answers of regions that may overlap are not kept: a student of regions is taught with "
+                "--answers live and no unlabelled_dir"
+            )
         return self.teacher
 
     def check(self, cases: Sequence[str]) -> None: ...

@@ -8,6 +8,7 @@ from dckd_ext.transforms.crops import CropClassesd
 from dckd_ext.transforms.planned import PlannedIntensityd, PlannedSpacingd
 from dckd_ext.transforms.probabilities import ForegroundProbabilityd
 from dckd_ext.transforms.reading import ReadVolumed
+from dckd_ext.transforms.regions import LabelToRegionsd
 from dckd_ext.transforms.resample import ResampleVolumed
 from dckd_ext.transforms.spacing import SpacingVolumed
 from dckd_ext.transforms.writers import SaveMaskd
@@ -16,6 +17,7 @@ __all__ = [
     "CheckVolumed",
     "CropClassesd",
     "ForegroundProbabilityd",
+    "LabelToRegionsd",
     "PermuteAxesd",
     "PlannedIntensityd",
     "PlannedSpacingd",

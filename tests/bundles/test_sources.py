@@ -75,7 +75,7 @@ def test_the_sources_stay_short():
     """Those of the configs, in lines and conditional blocks; texts.yaml and metadata.yaml are words."""
     sources = [path for path in SOURCES.rglob("*.yaml") if path.name not in ("texts.yaml", "metadata.yaml")]
     text = "".join(path.read_text() for path in sources)
-    assert text.count("\n") <= 900
+    assert text.count("\n") <= 940
     assert text.count("#% if ") <= 30
     assert len((SOURCES / "build.py").read_text().splitlines()) <= 100
 
