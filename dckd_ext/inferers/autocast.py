@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
-from torch import Tensor
+from torch import Tensor, nn
 
 from dckd_ext.inferers.convolutions import SingleWindowsByOneDNN, SmallMapsInFloat32
 from dckd_ext.networks.wrappers import first_map
@@ -65,7 +65,8 @@ class AutocastInferer(Inferer):
         convolutions = SmallMapsInFloat32() if enabled else SingleWindowsByOneDNN()
         with torch.autocast(device_type, dtype=self.dtype, enabled=enabled), convolutions:
             found = self.inferer(inputs, network, *args, **kwargs)
-        return to_float32(first_map(found, inputs) if type(found) in (list, tuple, dict) else found)
+        several = isinstance(network, nn.Module) and type(found) in (list, tuple, dict)
+        return to_float32(first_map(found, inputs) if several else found)
 
 
 @cache

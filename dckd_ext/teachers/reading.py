@@ -59,14 +59,15 @@ def read_teachers(
     pairs = (
         [(folder, None) for folder in folders] if weights is None else [(folders[0], file) for file in files]
     )
-    members = [
-        teacher_network(
-            *(folder, file),
-            label_map if student_bundle is None else class_map(folder, student_bundle, label_map, config),
-            config,
-        )
-        for folder, file in pairs
-    ]
+    members = []
+    for folder, file in pairs:
+        try:
+            member = teacher_network(folder, file, label_map if student_bundle is None else None, config)
+            if student_bundle is not None:
+                member.class_map = class_map(folder, student_bundle, label_map, config)
+        except ValueError as error:
+            raise ValueError(f"teacher_bundle {folder}: {error}" if len(folders) > 1 else str(error)) from error
+        members.append(member)
     return Ensemble(members, mirrored_axes) if len(members) > 1 or mirrored_axes else members[0]
 
 
