@@ -8,7 +8,11 @@ __all__ = ["export"]
 
 
 def export(
-    *bundles: str, out: str | None = None, web: bool = False, training_volumes: str | None = None
+    *bundles: str,
+    out: str | None = None,
+    web: bool = False,
+    training_volumes: str | None = None,
+    network_only: bool = False,
 ) -> None:
     """Export bundles with weights, each checked against its own network at five sizes.
 
@@ -21,6 +25,7 @@ def export(
         out: folder that gets a folder for each bundle; by default the files go into the bundles themselves.
         training_volumes: folder of the images that a network was trained on; their sizes and intensities are
             written to the bundle's metadata, and volumes far from them are warned of (docs/export.md).
+        network_only: write the networks without `predict.py`, whatever the inference config does.
         web: also write the folder `web`, a page that segments volumes in the visitor's browser (docs/web.md).
 
     Raises:
@@ -38,14 +43,18 @@ def export(
     for bundle in bundles:
         if training_volumes:
             print(f"training volumes: {record_training_volumes(bundle, training_volumes)}")
-        report = export_bundle(bundle, Path(out) / Path(bundle).resolve().name if out else None)
-        files = report.pop("files")
+        folder = Path(out) / Path(bundle).resolve().name if out else None
+        report = export_bundle(bundle, folder, network_only)
+        files = report["files"]
         for file in files:
             print(f"{file}  {file.stat().st_size / 2**20:.2f} MB")
-        for name, rows in report.items():
+        for name, reason in report["left_out"].items():
+            print(f"no {name}: {reason}")
+        for name, rows in report["compared"].items():
             largest = max(row["max_difference"] for row in rows)
             print(f"{name}: logits differ by at most {largest:.1g} at {len(rows)} sizes")
-        print(f"try it:  python {files[-1]} IN... --out DIR")
+        if files[-1].name == "predict.py":
+            print(f"try it:  python {files[-1]} IN... --out DIR")
         if web:
             page = export_page(bundle, files[-1].parent)
             print(f"the page:  python -m http.server 8080 --bind 127.0.0.1 --directory {page}")

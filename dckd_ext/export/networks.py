@@ -73,7 +73,7 @@ def write_onnx(
         file: to write.
         channels: of the image.
         roi_size: size of the traced image; other sizes are multiples of `size_step`.
-        settings: become the value, in JSON, of the metadata key "dckd".
+        settings: become the value, in JSON, of the metadata key "dckd", if they have a format.
     """
     import onnx
 
@@ -89,8 +89,9 @@ def write_onnx(
             dynamo=False,  # the newer exporter fixes the sizes
             do_constant_folding=False,  # equal weights become one, which folding then loses; runtimes fold
         )
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, json.dumps(settings)
+    if "format" in settings:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = KEY, json.dumps(settings)
     onnx.checker.check_model(model)
     onnx.save(model, str(file))
 

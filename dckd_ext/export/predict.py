@@ -50,6 +50,14 @@ from dckd_ext.data.volumes import (
     mask_image,
     warn_of,
 )
+from dckd_ext.export.after import AFTER, finish
+from dckd_ext.export.intensities import (
+    crop_foreground,
+    normalize_channels,
+    scale,
+    scale_range,
+    spatial_pad,
+)
 from dckd_ext.export.known import far_notes, intensities
 from dckd_ext.export.memory import fitting_window, peak_bytes, resident_bytes
 from dckd_ext.export.pipeline import Progress, in_line
@@ -60,6 +68,7 @@ from dckd_ext.utils.folders import claimed
 __all__ = [
     "EXISTING",
     "FORMAT",
+    "FORMAT_AFTER",
     "KEY",
     "load_model",
     "look",
@@ -75,11 +84,13 @@ KEY = "dckd"
 """Of the settings (JSON) among the metadata of the ONNX file."""
 FORMAT = 1
 """Of the settings. It implies windows blended by a Gaussian of 1/8 of their edges, and repeated edges."""
+FORMAT_AFTER = 2
+"""Of settings that say how windows are blended and what comes after the network."""
 EXISTING = ("refuse", "skip", "replace")
 """What can be done where a mask is there already."""
 
 Array = np.ndarray
-Undo = Callable[[Array], Array]
+Undo = Callable[..., Array]  # of a mask, or with linear=True of one channel of numbers
 
 _AFFINE_TOLERANCE = 1e-3  # MONAI's: edges that agree so far are the same
 
@@ -177,6 +188,8 @@ def predict(
         raise ValueError(f"max_memory: expected a number of GB above 0, found {max_memory}")
     masks = _masks(inputs, Path(out), series)
     network, settings = load_model(model, threads, runtime, precision)
+    if overlap is not None and settings["window"] is None:
+        raise ValueError(f"overlap: the network takes whole volumes, found {overlap}")
     if overlap is not None:
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap: expected a number from 0 to below 1, found {overlap}")
@@ -213,19 +226,18 @@ def _segment_all(
     def compute(item: tuple[Path, Path], found: tuple[Array, Volume, list[Undo]]) -> Any:
         voxels, image, undo = found
         window = _window(voxels, image, network, settings, max_memory)
-        network.ready((1, len(voxels), *window["roi_size"]))
+        network.ready((1, len(voxels), *(window["roi_size"] if window else voxels.shape[1:])))
         progress.begin()
-        return _sliding_window(voxels, network, **window, progress=progress), image, undo
+        return _ask(voxels, network, settings, window, progress), image, undo
 
-    def write(item: tuple[Path, Path], found: tuple[Array, Volume, list[Undo]]) -> Array:
-        mask, image, undo = found
-        for back in reversed(undo):
-            mask = back(mask)
+    def write(item: tuple[Path, Path], found: tuple[Array, Volume, list[Undo]]) -> str:
+        answer, image, undo = found
+        mask = _brought_back(answer, settings, undo)
         for file in _files(item[0], nifti):
             with written_whole(file) as unfinished:
                 _write(unfinished, mask, image, item[1], settings)
         done.append(item[0])
-        return np.bincount(mask.ravel(order="K"), minlength=len(settings["classes"]))[1:]
+        return _counted(mask, settings["classes"])
 
     try:
         for (target, path), outcome, seconds in in_line(masks.items(), read, compute, write, beside):
@@ -233,14 +245,43 @@ def _segment_all(
                 failed[str(path)] = _text(outcome)
                 print(f"{path}: failed: {_text(outcome)}", file=sys.stderr)
                 continue
-            counts = zip(settings["classes"][1:], outcome, strict=True)
-            found = ", ".join(f"{name} {n}" for name, n in counts)
-            print(f"{target}  {seconds:.1f} s  voxels: {found}", flush=True)
+            print(f"{target}  {seconds:.1f} s  voxels: {outcome}", flush=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{len(done)} of {len(masks)} cases are done") from None
     if failed:
         print(f"{len(failed)} of {len(masks)} cases failed, the others are done", file=sys.stderr)
     return failed
+
+
+def _ask(
+    voxels: Array,
+    network: Callable[[Array], Array],
+    settings: Mapping[str, Any],
+    window: Mapping[str, Any] | None,
+    progress: Progress | None = None,
+) -> Array:
+    """Classes `XYZ` of a volume `CXYZ`; logits `KXYZ` where the settings say what comes after the network."""
+    if "after" in settings:
+        return _answer(voxels, network, window, progress)
+    assert window is not None
+    return _sliding_window(voxels, network, **window, progress=progress)
+
+
+def _brought_back(found: Array, settings: Mapping[str, Any], undo: Sequence[Undo]) -> Array:
+    if "after" in settings:
+        return finish(found, settings["after"], undo)
+    for back in reversed(undo):
+        found = back(found)
+    return found
+
+
+def _counted(mask: Array, classes: Sequence[str]) -> str:
+    """Say how many voxels each class has, or each region of a mask `XYZK`."""
+    if mask.ndim == 4:
+        names, counts = classes, mask.sum(axis=(0, 1, 2), dtype=np.int64)
+    else:
+        names, counts = classes[1:], np.bincount(mask.ravel(order="K"), minlength=len(classes))[1:]
+    return ", ".join(f"{name} {n}" for name, n in zip(names, counts, strict=True))
 
 
 def _outline(voxels: Array) -> Array:
@@ -250,11 +291,11 @@ def _outline(voxels: Array) -> Array:
 
 def _window(
     voxels: Array, image: Volume, network: Network, settings: Mapping[str, Any], max_memory: float | None
-) -> dict[str, Any]:
-    """Return the bundle's window, or a smaller one that `max_memory` allows."""
-    window = dict(settings["window"])
+) -> dict[str, Any] | None:
+    """Return the bundle's window, or a smaller one that `max_memory` allows; None for whole volumes."""
+    window: dict[str, Any] | None = settings["window"]
     resident = resident_bytes()
-    if max_memory is None or resident is None:
+    if max_memory is None or resident is None or window is None:
         return window
     roi, step = window["roi_size"], settings.get("size_step", [1, 1, 1])
     padded = prod(max(n, edge) for n, edge in zip(voxels.shape[1:], roi, strict=True))
@@ -321,10 +362,8 @@ def segment(
         ValueError: when it is not what the network takes; says what was found and what is expected.
     """
     voxels, image, undo = prepare(path, settings)
-    mask = _sliding_window(voxels, network, **settings["window"])
-    for back in reversed(undo):
-        mask = back(mask)
-    return mask, image
+    found = _ask(voxels, network, settings, settings["window"])
+    return _brought_back(found, settings, undo), image
 
 
 def prepare(path: Path, settings: Mapping[str, Any]) -> tuple[Array, Volume, list[Undo]]:
@@ -391,6 +430,10 @@ def _files(target: Path, nifti: bool) -> list[Path]:
 
 def _write(file: Path, mask: Array, image: Volume, path: Path, settings: Mapping[str, Any]) -> None:
     if file.suffix == ".dcm":
+        if mask.ndim == 4:
+            raise ValueError(
+                "regions that overlap are written as NIfTI alone: segment a NIfTI or NRRD volume"
+            )
         write_segmentation(file, mask, series_at(path), image.affine, settings)
     else:
         nibabel.save(mask_image(mask, image.grid, image.header), file)
@@ -420,10 +463,11 @@ def _settings(file: Path) -> dict[str, Any]:
         )
     settings: dict[str, Any] = json.loads(metadata[KEY])
     unknown = sorted({step["step"] for step in settings.get("steps", [])} - _STEPS.keys())
-    if settings.get("format") != FORMAT or unknown:
+    unknown += sorted({step["step"] for step in settings.get("after", [])} - AFTER.keys())
+    if settings.get("format") not in (FORMAT, FORMAT_AFTER) or unknown:
         raise ValueError(
-            f"{file}: has settings of format {settings.get('format')}{unknown or ''}, expected {FORMAT}: use "
-            "the predict.py that was exported with it"
+            f"{file}: has settings of format {settings.get('format')}{unknown or ''}, expected {FORMAT} or "
+            f"{FORMAT_AFTER}: use the predict.py that was exported with it"
         )
     return settings
 
@@ -459,7 +503,7 @@ def _orientation(voxels: Array, affine: Array, axcodes: str) -> tuple[Array, Arr
     back = orientations.ornt_transform(wanted, stored)
     moved = affine @ orientations.inv_ornt_aff(there, voxels.shape[1:])
     turned = np.stack([orientations.apply_orientation(channel, there) for channel in voxels])
-    return turned, moved, lambda mask: orientations.apply_orientation(mask, back)
+    return turned, moved, lambda mask, linear=False: orientations.apply_orientation(mask, back)
 
 
 def _spacing(
@@ -471,12 +515,18 @@ def _spacing(
     new = np.where(np.abs(old - pixdim) <= _AFFINE_TOLERANCE, old, pixdim)
     target = _spacing_grid(native, new)
     if same_grid(native, target):
-        return voxels.astype(np.float32, copy=False), affine, lambda mask: mask
+        return voxels.astype(np.float32, copy=False), affine, lambda mask, linear=False: mask
     check_resampling(native.shape, old, target.shape, new, max_voxels)
     matrix = np.linalg.solve(affine, target.affine)
     moved = Grid(target.shape, affine @ matrix)
     resampled = np.stack([_sample(channel, matrix, moved.shape) for channel in voxels])
-    return resampled, moved.affine, lambda mask: resample_back(mask, moved, native)
+
+    def back(mask: Array, linear: bool = False) -> Array:
+        if linear:
+            return _sample(mask, np.linalg.inv(matrix), native.shape)
+        return resample_back(mask, moved, native)
+
+    return resampled, moved.affine, back
 
 
 def _resample(
@@ -494,7 +544,7 @@ def _resample(
         if shape[axis] != size[axis]:
             voxels = _multiply(voxels, _smooth_linear(shape[axis], size[axis]), axis + 1)
     index = np.ix_(*((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(shape, size, strict=True)))
-    return voxels.astype(np.float32, copy=False), moved, lambda mask: mask[index]
+    return voxels.astype(np.float32, copy=False), moved, lambda mask, linear=False: mask[index]
 
 
 def _percentiles(
@@ -503,15 +553,15 @@ def _percentiles(
     """MONAI's ScaleIntensityRangePercentiles."""
     low, high = (np.float32(value) for value in np.percentile(voxels, [lower, upper]))
     if low == high:
-        return voxels - low + np.float32(b_min), affine, lambda mask: mask
+        return voxels - low + np.float32(b_min), affine, lambda mask, linear=False: mask
     voxels = (voxels - low) / (high - low) * np.float32(b_max - b_min) + np.float32(b_min)
-    return voxels.clip(b_min, b_max) if clip else voxels, affine, lambda mask: mask
+    return voxels.clip(b_min, b_max) if clip else voxels, affine, lambda mask, linear=False: mask
 
 
 def _normalize(voxels: Array, affine: Array) -> tuple[Array, Array, Undo]:
     """MONAI's NormalizeIntensity."""
     mean, deviation = (np.float32(f(voxels, dtype=np.float64)) for f in (np.mean, np.std))
-    return (voxels - mean) / (deviation or np.float32(1)), affine, lambda mask: mask
+    return (voxels - mean) / (deviation or np.float32(1)), affine, lambda mask, linear=False: mask
 
 
 _STEPS: Mapping[str, Callable[..., tuple[Array, Array, Undo]]] = {
@@ -520,6 +570,11 @@ _STEPS: Mapping[str, Callable[..., tuple[Array, Array, Undo]]] = {
     "resample": _resample,
     "percentiles": _percentiles,
     "normalize": _normalize,
+    "normalize_channels": normalize_channels,
+    "range": scale_range,
+    "scale": scale,
+    "crop": crop_foreground,
+    "pad": spatial_pad,
 }
 
 
@@ -605,11 +660,43 @@ def _sliding_window(
     progress: Progress | None = None,
 ) -> Array:
     """Classes of a volume `CXYZ` from windows, as MONAI's sliding_window_inference places and blends them."""
+    logits, _ = _blended(voxels, network, roi_size, _window_weight(roi_size), overlap, "edge", progress)
+    return np.stack([part.argmax(axis=0).astype(np.uint8) for part in np.moveaxis(logits, 1, 0)])
+
+
+def _answer(
+    voxels: Array,
+    network: Callable[[Array], Array],
+    window: Mapping[str, Any] | None,
+    progress: Progress | None = None,
+) -> Array:
+    """Logits `KXYZ` of a volume `CXYZ`, from windows as the bundle blends them or, without, as a whole."""
+    if window is None:
+        return network(np.ascontiguousarray(voxels[None], np.float32))[0]
+    roi_size = window["roi_size"]
+    weight = _window_weight(roi_size) if window["blend"] == "gaussian" else np.ones(roi_size, np.float32)
+    blending = roi_size, weight, window["overlap"], window["padding"]
+    logits, total = _blended(voxels, network, *blending, progress)
+    logits /= total
+    return logits
+
+
+def _blended(
+    voxels: Array,
+    network: Callable[[Array], Array],
+    roi_size: Sequence[int],
+    weight: Array,
+    overlap: float,
+    padding: str,
+    progress: Progress | None = None,
+) -> tuple[Array, Array]:
+    """Sum of the weighted logits of all windows, and of their weights."""
     shape = voxels.shape[1:]
     missing = [max(roi - n, 0) for n, roi in zip(shape, roi_size, strict=True)]
     if any(missing):
-        voxels = np.pad(voxels, [(0, 0), *((gap // 2, gap - gap // 2) for gap in missing)], mode="edge")
-    weight = _window_weight(roi_size)
+        gaps = [(0, 0), *((gap // 2, gap - gap // 2) for gap in missing)]
+        voxels = np.pad(voxels, gaps, mode=padding)  # type: ignore[call-overload]
+    total = np.zeros(voxels.shape[1:], np.float32)
     logits: Array | None = None
     places = (_starts(n, roi, overlap) for n, roi in zip(voxels.shape[1:], roi_size, strict=True))
     corners = list(product(*places))
@@ -622,14 +709,12 @@ def _sliding_window(
         if logits is None:
             logits = np.zeros((len(found), *voxels.shape[1:]), np.float32)
         logits[window] += found * weight  # the sum of weights changes no argmax
+        total[window[1:]] += weight
         if progress is not None:
             progress.window(number + 1, len(corners), _gigabytes(logits))
     assert logits is not None
     inner = tuple(slice(gap // 2, gap // 2 + n) for gap, n in zip(missing, shape, strict=True))
-    classes = (
-        part.argmax(axis=0).astype(np.uint8) for part in np.moveaxis(logits[(slice(None), *inner)], 1, 0)
-    )
-    return np.stack(list(classes))
+    return logits[(slice(None), *inner)], total[inner]
 
 
 def _gigabytes(logits: Array) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ import torch
 from monai.bundle import ConfigComponent, ConfigParser
 
 from dckd_ext.bundle import class_names, in_channels, load_bundle_config, segments
+from dckd_ext.bundle.config import evaluated
+from dckd_ext.bundle.networks import weights_file
+from dckd_ext.bundle.transforms import named_transforms
 from dckd_ext.export.known import known_problem
-from dckd_ext.export.predict import FORMAT, weights_hash
+from dckd_ext.export.predict import FORMAT, FORMAT_AFTER, weights_hash
 
 __all__ = ["bundle_settings"]
 
 _REQUIRED = object()
+_MOVES = ("orientation", "spacing", "resample", "crop", "pad")  # voxels to another place
 
 
 def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
@@ -38,25 +42,36 @@ def bundle_settings(bundle: str | PathLike[str]) -> dict[str, Any]:
     """
     root = Path(bundle).expanduser().resolve()
     config = load_bundle_config(root)
-    before = [_step(component) for component in _transforms(config, "preprocessing")]
+    before = [_step(component) for component in named_transforms(config, "preprocessing")]
     reads = [step for step in before if step and step["step"] == "read"]
     if len(reads) != 1 or before[0] != reads[0]:
-        raise ValueError(f"preprocessing of {root}: expected ReadVolumed, once and first")
-    for component in _transforms(config, "postprocessing"):
-        _check_postprocessing(component)
+        raise ValueError(f"preprocessing of {root}: expected ReadVolumed or LoadImaged, once and first")
+    steps = [step for step in before if step and step["step"] != "read"]
+    after = _after(named_transforms(config, "postprocessing"), any(step["step"] in _MOVES for step in steps))
     return {
-        "format": FORMAT,
         "bundle": root.name,
         "version": str(config["_meta_"].get("version", "")),
-        "weights_sha256": weights_hash(root / "models" / "model.pt"),
+        "weights_sha256": weights_hash(weights_file(root)),
         "classes": list(class_names(root).values()),
         "segments": segments(root),
         "channels": in_channels(root),
         "read": {key: value for key, value in reads[0].items() if key != "step"},
-        "steps": [step for step in before if step and step["step"] != "read"],
-        "window": _window(config),
+        "steps": steps,
+        **_asked(_window(config), after),
         **_known(config["_meta_"]),
     }
+
+
+def _asked(window: dict[str, Any] | None, after: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how the network is asked and what follows, in the first format where that says it."""
+    usual = {"blend": "gaussian", "padding": "edge"}
+    plain = [step for step in after if step["step"] not in ("argmax", "softmax")]
+    if window and {**window, **usual} == window and plain in ([], [{"step": "invert", "linear": False}]):
+        names = [step["step"] for step in after]
+        if "invert" not in names or names.index("argmax") < names.index("invert"):
+            window = {key: value for key, value in window.items() if key not in usual}
+            return {"format": FORMAT, "window": window}
+    return {"format": FORMAT_AFTER, "window": window, "after": after}
 
 
 def _known(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +105,10 @@ class _Arguments:
         """Take one number an axis."""
         value = np.broadcast_to(np.asarray(self.take(name), float), 3)
         return [float(number) for number in value]
+
+    def ignore(self, *names: str) -> None:
+        for name in names:
+            self.take(name, None)
 
     def finish(self) -> None:
         if self.values:
@@ -142,11 +161,17 @@ def _percentiles(arguments: _Arguments) -> dict[str, Any]:
 
 
 def _normalize(arguments: _Arguments) -> dict[str, Any]:
-    for name in ("subtrahend", "divisor"):
-        arguments.expect(name, None)
-    for name in ("nonzero", "channel_wise"):
-        arguments.expect(name, False)
-    return {"step": "normalize"}
+    arguments.expect("dtype", np.float32, torch.float32)
+    flags = {name: bool(arguments.take(name, False)) for name in ("nonzero", "channel_wise")}
+    given = {name: arguments.take(name, None) for name in ("subtrahend", "divisor")}
+    if not any(flags.values()) and given == {"subtrahend": None, "divisor": None}:
+        return {"step": "normalize"}
+    numbers = {
+        name: [float(number) for number in np.atleast_1d(v)] for name, v in given.items() if v is not None
+    }
+    if not flags["channel_wise"] and any(len(each) > 1 for each in numbers.values()):
+        raise ValueError(f"{arguments.place}: several statistics need channel_wise: true")
+    return {"step": "normalize_channels", **flags, **numbers}
 
 
 def _check_volume(arguments: _Arguments) -> None:
@@ -155,16 +180,67 @@ def _check_volume(arguments: _Arguments) -> None:
         arguments.take(name, None)
 
 
+def _load(arguments: _Arguments) -> dict[str, Any]:
+    """Take `LoadImaged`, whose readers agree with ours on the volumes that ours takes."""
+    for name in ("reader", "image_only", "ensure_channel_first", "simple_keys", "prune_meta_pattern"):
+        arguments.take(name, None)
+    arguments.expect("dtype", np.float32, torch.float32)
+    return {"step": "read", "dtype": "float32", "nrrd_spacing": None, "max_extent": None}
+
+
+def _range(arguments: _Arguments) -> dict[str, Any]:
+    arguments.expect("dtype", np.float32, torch.float32)
+    numbers = {name: float(arguments.take(name)) for name in ("a_min", "a_max")}
+    bounds = {name: arguments.take(name, None) for name in ("b_min", "b_max")}
+    return {"step": "range", **numbers, **bounds, "clip": bool(arguments.take("clip", False))}
+
+
+def _scale(arguments: _Arguments) -> dict[str, Any]:
+    arguments.expect("factor", None)
+    arguments.expect("dtype", np.float32, torch.float32)
+    bounds = {"minv": float(arguments.take("minv", 0.0)), "maxv": float(arguments.take("maxv", 1.0))}
+    return {"step": "scale", **bounds, "channel_wise": bool(arguments.take("channel_wise", False))}
+
+
+def _crop(arguments: _Arguments) -> dict[str, Any]:
+    arguments.expect("source_key", "image")
+    arguments.expect("k_divisible", 1)
+    for name in ("select_fn", "channel_indices"):
+        arguments.expect(name, None)
+    for name in ("start_coord_key", "end_coord_key", "mode"):  # nothing is padded
+        arguments.take(name, None)
+    margin = np.broadcast_to(np.asarray(arguments.take("margin", 0), int), 3)
+    arguments.expect("allow_smaller", *((True,) if margin.any() else (False, True)), default=False)
+    return {"step": "crop", "margin": [int(edge) for edge in margin]}
+
+
+def _pad(arguments: _Arguments) -> dict[str, Any]:
+    arguments.expect("method", "symmetric", "end")
+    mode = arguments.take("mode", "constant")
+    mode = mode[0] if isinstance(mode, list | tuple) else str(getattr(mode, "value", mode))
+    if mode not in ("constant", "edge"):
+        raise ValueError(f"{arguments.place}: mode is {mode!r}, `dckd predict` knows constant and edge alone")
+    size = [int(edge) for edge in arguments.three("spatial_size")]
+    return {"step": "pad", "spatial_size": size, "method": "symmetric", "mode": mode}
+
+
 _STEPS: Mapping[str, Callable[[_Arguments], dict[str, Any] | None]] = {
     "ReadVolumed": _read,
-    "EnsureChannelFirstd": lambda arguments: None,  # `dckd_ext.export.predict` always has channels first
+    "LoadImaged": _load,
+    "EnsureChannelFirstd": lambda arguments: arguments.ignore("channel_dim", "strict_check"),
+    "EnsureTyped": lambda arguments: arguments.ignore("data_type", "dtype", "device", "track_meta"),
+    "CastToTyped": lambda arguments: arguments.expect("dtype", np.float32, torch.float32),
     "CheckVolumed": _check_volume,
     "Orientationd": _orientation,
     "Spacingd": _spacing,
     "SpacingVolumed": _spacing,
     "ResampleVolumed": _resample,
     "ScaleIntensityRangePercentilesd": _percentiles,
+    "ScaleIntensityRanged": _range,
+    "ScaleIntensityd": _scale,
     "NormalizeIntensityd": _normalize,
+    "CropForegroundd": _crop,
+    "SpatialPadd": _pad,
 }
 
 
@@ -179,34 +255,89 @@ def _step(component: ConfigComponent) -> dict[str, Any] | None:
     return step
 
 
-def _check_postprocessing(component: ConfigComponent) -> None:
+def _after(components: list[ConfigComponent], spatial: bool) -> list[dict[str, Any]]:
+    """Translate what comes after the network."""
+    steps = [step for component in components if (step := _after_step(component)) is not None]
+    names = [step["step"] for step in steps]
+    if "argmax" not in names and "threshold" not in names:
+        raise ValueError("postprocessing: `dckd predict` expects AsDiscreted with argmax or a threshold")
+    decided = min(names.index(name) for name in ("argmax", "threshold") if name in names)
+    if "invert" not in names[:decided] + names[decided:] and spatial:
+        raise ValueError(
+            "postprocessing: `dckd predict` expects Invertd, since the preprocessing moves voxels"
+        )
+    if any(step["step"] == "invert" and step["linear"] for step in steps[decided:]):
+        raise ValueError(
+            "postprocessing: Invertd with nearest_interp false after AsDiscreted makes numbers between "
+            "classes: expected nearest_interp true there, or Invertd before AsDiscreted"
+        )
+    return steps
+
+
+def _after_step(component: ConfigComponent) -> dict[str, Any] | None:
     arguments = _Arguments(component)
-    if arguments.name == "AsDiscreted":
-        arguments.expect("argmax", True, default=False)
-        arguments.expect("dtype", None, torch.uint8, torch.float32)
-    elif arguments.name == "Invertd":
-        arguments.expect("nearest_interp", True)
-        arguments.expect("orig_keys", "image", ["image"])
-        for name in ("allow_missing_keys", "to_tensor", "transform"):
-            arguments.take(name, None)
-    elif arguments.name == "SaveImaged":
-        arguments.expect("output_postfix", "seg", default="trans")
-        arguments.expect("output_ext", ".nii.gz")
-        arguments.expect("output_dtype", torch.uint8, np.uint8, default=np.float32)
-        arguments.expect("resample", False, default=True)
-        for name in ("output_dir", "separate_folder", "writer"):
-            arguments.take(name, None)
-    elif arguments.name == "SaveMaskd":
-        arguments.take("output_dir")
-        arguments.take("segmentation", None)
-    else:
-        known = "AsDiscreted, Invertd, SaveImaged, SaveMaskd"
-        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {known}")
-    arguments.take("keys")
+    if arguments.name not in _AFTER:
+        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {sorted(_AFTER)}")
+    arguments.expect("keys", "pred", ["pred"])
+    arguments.expect("allow_missing_keys", False)
+    step = _AFTER[arguments.name](arguments)
     arguments.finish()
+    return step
 
 
-def _window(config: ConfigParser) -> dict[str, Any]:
+def _activation(arguments: _Arguments) -> dict[str, Any] | None:
+    arguments.expect("other", None)
+    softmax, sigmoid = (bool(arguments.take(name, False)) for name in ("softmax", "sigmoid"))
+    return {"step": "softmax"} if softmax else {"step": "sigmoid"} if sigmoid else None
+
+
+def _discrete(arguments: _Arguments) -> dict[str, Any]:
+    for name in ("to_onehot", "rounding"):
+        arguments.expect(name, None)
+    arguments.expect("dtype", None, torch.uint8, torch.float32)
+    threshold = arguments.take("threshold", None)
+    if arguments.take("argmax", False):
+        return {"step": "argmax"}
+    if threshold is None:
+        raise ValueError(f"{arguments.place}: `dckd predict` expects argmax or a threshold")
+    return {"step": "threshold", "value": float(threshold)}
+
+
+def _invert(arguments: _Arguments) -> dict[str, Any]:
+    arguments.expect("orig_keys", "image", ["image"])
+    names = ("to_tensor", "transform", "meta_keys", "orig_meta_keys", "meta_key_postfix", "device")
+    arguments.ignore(*names)
+    arguments.expect("post_func", None)
+    return {"step": "invert", "linear": not arguments.take("nearest_interp", True)}
+
+
+def _largest(arguments: _Arguments) -> dict[str, Any]:
+    for name, known in (("independent", True), ("connectivity", None), ("num_components", 1)):
+        arguments.expect(name, known)
+    arguments.expect("is_onehot", None, False)
+    labels = arguments.take("applied_labels")
+    if labels is None:
+        raise ValueError(f"{arguments.place}: `dckd predict` expects applied_labels")
+    return {"step": "largest", "labels": [int(label) for label in np.atleast_1d(labels)]}
+
+
+def _save(arguments: _Arguments) -> None:
+    """Take `SaveImaged`, of which `dckd_ext.export.predict` keeps the voxels, not names and types."""
+    arguments.values.clear()
+
+
+_AFTER: Mapping[str, Callable[[_Arguments], dict[str, Any] | None]] = {
+    "Activationsd": _activation,
+    "AsDiscreted": _discrete,
+    "EnsureTyped": _STEPS["EnsureTyped"],
+    "Invertd": _invert,
+    "KeepLargestConnectedComponentd": _largest,
+    "SaveImaged": _save,
+    "SaveMaskd": _save,
+}
+
+
+def _window(config: ConfigParser) -> dict[str, Any] | None:
     component = _component(config, "inferer")
     arguments = _Arguments(component)
     if arguments.name == "AutocastInferer":
@@ -214,32 +345,38 @@ def _window(config: ConfigParser) -> dict[str, Any]:
         arguments.take("inferer")
         arguments.finish()
         arguments = _Arguments(_component(config, "inferer#inferer"))
+    if arguments.name == "SimpleInferer":
+        return None
     if arguments.name != "SlidingWindowInferer":
-        raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but SlidingWindowInferer")
-    arguments.expect("mode", "gaussian", default="constant")
-    arguments.expect("padding_mode", "replicate", default="constant")
+        raise ValueError(
+            f"{arguments.place}: `dckd predict` does not know this, but SlidingWindowInferer, SimpleInferer"
+        )
     arguments.expect("sigma_scale", 0.125)
-    arguments.take("sw_batch_size", None)  # changes no result
+    arguments.expect("cval", 0.0)
+    for name in ("sw_batch_size", "device", "sw_device", "progress", "cache_roi_weight_map", "cpu_thresh"):
+        arguments.take(name, None)  # changes no result
+    blend, padding = (str(arguments.take(name, "constant")) for name in ("mode", "padding_mode"))
+    if blend not in ("constant", "gaussian") or padding not in _PADDING:
+        raise ValueError(
+            f"{arguments.place}: mode is {blend!r} and padding_mode {padding!r}, `dckd predict` knows "
+            "constant and gaussian, constant and replicate"
+        )
+    roi_size = np.broadcast_to(np.asarray(arguments.take("roi_size"), int), 3)
     window = {
-        "roi_size": [int(edge) for edge in arguments.take("roi_size")],
+        "roi_size": [int(edge) for edge in roi_size],
         "overlap": float(arguments.take("overlap", 0.25)),
+        "blend": blend,
+        "padding": _PADDING[padding],
     }
     arguments.finish()
     return window
 
 
-def _transforms(config: ConfigParser, name: str) -> Iterator[ConfigComponent]:
-    """Yield the transforms of a Compose that are not disabled."""
-    if name not in config:
-        raise ValueError(f"The inference config has no key {name!r}")
-    for number in range(len(config[f"{name}#transforms"])):
-        component = _component(config, f"{name}#transforms#{number}")
-        if not component.is_disabled():
-            yield component
+_PADDING = {"constant": "constant", "replicate": "edge"}
 
 
 def _component(config: ConfigParser, place: str) -> ConfigComponent:
-    component = config.get_parsed_content(place, instantiate=False) if place in config else None
+    component = evaluated(config, place, instantiate=False) if place in config else None
     if not isinstance(component, ConfigComponent):
         raise ValueError(f"{place!r} of the inference config: expected a component with '_target_'")
     return component

@@ -66,7 +66,9 @@ def read_teachers(
             if student_bundle is not None:
                 member.class_map = class_map(folder, student_bundle, label_map, config)
         except ValueError as error:
-            raise ValueError(f"teacher_bundle {folder}: {error}" if len(folders) > 1 else str(error)) from error
+            raise ValueError(
+                f"teacher_bundle {folder}: {error}" if len(folders) > 1 else str(error)
+            ) from error
         members.append(member)
     return Ensemble(members, mirrored_axes) if len(members) > 1 or mirrored_axes else members[0]
 
