@@ -71,7 +71,7 @@ def compare(bundle: Path, images: list[Path]) -> dict[str, Any]:
         return {
             "max_logit_difference": {
                 name: {
-                    "noise": max(row["max_difference"] for row in report[name]),
+                    "noise": max(row["max_difference"] for row in report["compared"][name]),
                     "volumes": max(_on_volumes(bundle, out, name, images)),
                 }
                 for name in ("model.ts", "model.onnx")

@@ -63,6 +63,10 @@ def export_page(bundle: str | PathLike[str], out: str | PathLike[str]) -> Path:
     target = Path(out).expanduser().resolve()
     model = target / "models" / "model.onnx"
     network, settings = predict.load_model(model, runtime="onnxruntime")
+    if settings["format"] != predict.FORMAT:
+        raise ValueError(
+            f"{model}: the page does not know its windows or what comes after its network: predict does"
+        )
     meta = load_bundle_config(Path(bundle).expanduser().resolve())["_meta_"]
     texts = {
         key: str(meta.get(key, "")) for key in ("name", "version", "task", "intended_use", "data_source")

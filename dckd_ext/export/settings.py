@@ -278,8 +278,9 @@ def _after_step(component: ConfigComponent) -> dict[str, Any] | None:
     arguments = _Arguments(component)
     if arguments.name not in _AFTER:
         raise ValueError(f"{arguments.place}: `dckd predict` does not know this, but {sorted(_AFTER)}")
-    arguments.expect("keys", "pred", ["pred"])
-    arguments.expect("allow_missing_keys", False)
+    if "pred" not in np.atleast_1d(keys := arguments.take("keys")):
+        raise ValueError(f"{arguments.place}: keys is {keys!r}, `dckd predict` knows only 'pred'")
+    arguments.take("allow_missing_keys", None)
     step = _AFTER[arguments.name](arguments)
     arguments.finish()
     return step
@@ -296,10 +297,11 @@ def _discrete(arguments: _Arguments) -> dict[str, Any]:
         arguments.expect(name, None)
     arguments.expect("dtype", None, torch.uint8, torch.float32)
     threshold = arguments.take("threshold", None)
-    if arguments.take("argmax", False):
-        return {"step": "argmax"}
-    if threshold is None:
+    argmax = bool(arguments.take("argmax", False))
+    if argmax is not (threshold is None):
         raise ValueError(f"{arguments.place}: `dckd predict` expects argmax or a threshold")
+    if argmax:
+        return {"step": "argmax"}
     return {"step": "threshold", "value": float(threshold)}
 
 
@@ -333,7 +335,7 @@ _AFTER: Mapping[str, Callable[[_Arguments], dict[str, Any] | None]] = {
     "Invertd": _invert,
     "KeepLargestConnectedComponentd": _largest,
     "SaveImaged": _save,
-    "SaveMaskd": _save,
+    "SaveMaskd": lambda arguments: arguments.ignore("output_dir", "segmentation"),
 }
 
 
