@@ -9,10 +9,10 @@ import numpy as np
 
 __all__ = ["AFTER", "finish", "largest_component"]
 
-Array = np.ndarray
 
-
-def finish(found: Array, steps: Sequence[Mapping[str, Any]], undo: Sequence[Callable[..., Array]]) -> Array:
+def finish(
+    found: np.ndarray, steps: Sequence[Mapping[str, Any]], undo: Sequence[Callable[..., np.ndarray]]
+) -> np.ndarray:
     """Turn logits into a mask.
 
     Args:
@@ -34,7 +34,7 @@ def finish(found: Array, steps: Sequence[Mapping[str, Any]], undo: Sequence[Call
     return found[0] if len(found) == 1 else np.moveaxis(found, 0, -1)
 
 
-def largest_component(mask: Array) -> Array:
+def largest_component(mask: np.ndarray) -> np.ndarray:
     """Return the largest component of a volume, bool; voxels that share a corner belong together.
 
     Runs of voxels along the last axis are joined with those that touch them in the lines around. Of
@@ -64,7 +64,7 @@ def largest_component(mask: Array) -> Array:
     return flat[:-1].cumsum(dtype=np.int8).astype(bool).reshape(mask.shape)
 
 
-def _runs(mask: Array) -> tuple[Array, Array, Array]:
+def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Line (of the first two axes), start and end (exclusive) of every run, in order."""
     table = mask.reshape(-1, mask.shape[2])
     steps = np.diff(np.pad(table, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -72,7 +72,9 @@ def _runs(mask: Array) -> tuple[Array, Array, Array]:
     return lines, starts, np.nonzero(steps == -1)[1]
 
 
-def _touching(lines: Array, starts: Array, ends: Array, shape: Sequence[int]) -> tuple[Array, Array]:
+def _touching(
+    lines: np.ndarray, starts: np.ndarray, ends: np.ndarray, shape: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of runs of lines that lie side by side, which share a face, edge or corner."""
     width = shape[2] + 2  # no run of one line reaches the keys of the next
     begin, finish = lines * width + starts, lines * width + ends
@@ -89,17 +91,17 @@ def _touching(lines: Array, starts: Array, ends: Array, shape: Sequence[int]) ->
     return np.concatenate([one for one, _ in pairs]), np.concatenate([other for _, other in pairs])
 
 
-def _softmax(found: Array) -> Array:
+def _softmax(found: np.ndarray) -> np.ndarray:
     powers = np.exp(found - found.max(axis=0))
     return powers / powers.sum(axis=0)
 
 
-def _sigmoid(found: Array) -> Array:
+def _sigmoid(found: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # exp(-x) of a large -x: the quotient is 0
         return 1 / (1 + np.exp(-found))
 
 
-def _largest(found: Array, labels: Sequence[int]) -> Array:
+def _largest(found: np.ndarray, labels: Sequence[int]) -> np.ndarray:
     found = found.copy()
     for label in labels:
         here = found[0] == label
@@ -107,7 +109,7 @@ def _largest(found: Array, labels: Sequence[int]) -> Array:
     return found
 
 
-AFTER: Mapping[str, Callable[..., Array]] = {
+AFTER: Mapping[str, Callable[..., np.ndarray]] = {
     "softmax": _softmax,
     "sigmoid": _sigmoid,
     "argmax": lambda found: found.argmax(axis=0)[None].astype(np.uint8),

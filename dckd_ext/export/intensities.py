@@ -9,18 +9,16 @@ import numpy as np
 
 __all__ = ["crop_foreground", "normalize_channels", "scale", "scale_range", "spatial_pad"]
 
-Array = np.ndarray
-
 
 def scale_range(
-    voxels: Array,
-    affine: Array,
+    voxels: np.ndarray,
+    affine: np.ndarray,
     a_min: float,
     a_max: float,
     b_min: Any,
     b_max: Any,
     clip: bool,
-) -> tuple[Array, Array, Any]:
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Do as MONAI's ScaleIntensityRange."""
     voxels = voxels.astype(np.float32)
     if a_min == a_max:
@@ -32,8 +30,8 @@ def scale_range(
 
 
 def scale(
-    voxels: Array, affine: Array, minv: float, maxv: float, channel_wise: bool
-) -> tuple[Array, Array, Any]:
+    voxels: np.ndarray, affine: np.ndarray, minv: float, maxv: float, channel_wise: bool
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Do as MONAI's ScaleIntensity: the smallest value to ``minv``, the largest to ``maxv``."""
     scaled = voxels.astype(np.float32)
     for part in scaled if channel_wise else [scaled]:
@@ -46,13 +44,13 @@ def scale(
 
 
 def normalize_channels(
-    voxels: Array,
-    affine: Array,
+    voxels: np.ndarray,
+    affine: np.ndarray,
     nonzero: bool,
     channel_wise: bool,
     subtrahend: Sequence[float] | None = None,
     divisor: Sequence[float] | None = None,
-) -> tuple[Array, Array, Any]:
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Do as MONAI's NormalizeIntensity, with its options."""
     scaled = voxels.astype(np.float32)
     for number, part in enumerate(scaled if channel_wise else [scaled]):
@@ -65,13 +63,15 @@ def normalize_channels(
     return scaled, affine, _as_it_is
 
 
-def crop_foreground(voxels: Array, affine: Array, margin: Sequence[int]) -> tuple[Array, Array, Any]:
+def crop_foreground(
+    voxels: np.ndarray, affine: np.ndarray, margin: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Do as MONAI's CropForeground: the box of the values above zero, with a margin that the volume limits.
 
     Raises:
         ValueError: when there are none.
     """
-    above: Array = np.asarray((voxels > 0).any(axis=0))
+    above: np.ndarray = np.asarray((voxels > 0).any(axis=0))
     if not above.any():
         raise ValueError("expected values above zero after the preprocessing so far, found none")
     box = []
@@ -82,8 +82,8 @@ def crop_foreground(voxels: Array, affine: Array, margin: Sequence[int]) -> tupl
 
 
 def spatial_pad(
-    voxels: Array, affine: Array, spatial_size: Sequence[int], method: str, mode: str
-) -> tuple[Array, Array, Any]:
+    voxels: np.ndarray, affine: np.ndarray, spatial_size: Sequence[int], method: str, mode: str
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Do as MONAI's SpatialPad, which adds half of what is missing before, rounded down, or all after."""
     shape = voxels.shape[1:]
     gaps = [max(size - edge, 0) for size, edge in zip(spatial_size, shape, strict=True)]
@@ -95,14 +95,14 @@ def spatial_pad(
     return np.pad(voxels, widths, mode=mode), moved, lambda mask, linear=False: mask[box]  # type: ignore[call-overload]
 
 
-def _boxed(voxels: Array, affine: Array, box: Sequence[slice]) -> tuple[Array, Array]:
+def _boxed(voxels: np.ndarray, affine: np.ndarray, box: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
     moved = affine.copy()
     moved[:3, 3] += affine[:3, :3] @ np.array([part.start for part in box])
     return voxels[(slice(None), *box)], moved
 
 
 def _padded_back(shape: Sequence[int], box: Sequence[slice]) -> Any:
-    def back(mask: Array, linear: bool = False) -> Array:
+    def back(mask: np.ndarray, linear: bool = False) -> np.ndarray:
         whole = np.zeros(shape, mask.dtype)
         whole[tuple(box)] = mask
         return whole
@@ -110,5 +110,5 @@ def _padded_back(shape: Sequence[int], box: Sequence[slice]) -> Any:
     return back
 
 
-def _as_it_is(mask: Array, linear: bool = False) -> Array:
+def _as_it_is(mask: np.ndarray, linear: bool = False) -> np.ndarray:
     return mask

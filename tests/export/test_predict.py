@@ -506,7 +506,7 @@ WHOLE = {**CONFIG, "format": module.FORMAT, "weights_sha256": "0" * 64}
     ("settings", "expected"),
     [
         (None, r"has no settings, its metadata has the keys \[\], expected 'dckd'"),
-        ({**WHOLE, "format": 2}, "settings of format 2, expected 1"),
+        ({**WHOLE, "format": 3}, "settings of format 3, expected 1"),
         ({**WHOLE, "steps": [{"step": "denoise"}]}, r"settings of format 1\['denoise'\], expected 1"),
     ],
 )
