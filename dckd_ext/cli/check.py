@@ -42,8 +42,11 @@ def check(
     Warned of are headers that state two places or none, and images of one value only. One volume is in memory
     at a time.
 
+    Of a folder or zip of DICOM files it lists the series, with what is wrong with each.
+
     Args:
-        dataset_dir: a folder in the layout of the Medical Segmentation Decathlon or of the open ABUS set.
+        dataset_dir: a folder in the layout of the Medical Segmentation Decathlon or of the open ABUS set, or
+            one of DICOM files.
         nrrd_spacing: mm along the stored axes, for NRRD files whose header states none or ones; by default
             0.2,0.073,0.475674 in the layout of the open ABUS set, and in the other what the header says.
         out: a CSV file to write, one row a case.
@@ -73,7 +76,12 @@ def check(
     if channels < 1:
         raise ValueError(f"channels: found {channels}, expected a whole number above 0")
     spacing = three_positive("nrrd_spacing", nrrd_spacing)
-    listing = list_folder(dataset_dir)
+    try:
+        listing = list_folder(dataset_dir)
+    except FileNotFoundError:
+        if not _list_series(Path(dataset_dir)):
+            raise
+        return
     if spacing is None and listing.layout == "tdsc":
         spacing = ABUS_SPACING
     jobs = [(section, case) for section, cases in listing.sections.items() for case in cases]
@@ -96,6 +104,18 @@ def check(
         _write(Path(out), cases, listing.problems)
     if problems:
         sys.exit(1)
+
+
+def _list_series(root: Path) -> bool:
+    """Print a line for every DICOM series of a folder or zip; False if there is none."""
+    from dckd_ext.data.dicom_series import find_series
+
+    series = find_series(root) if root.exists() else ()
+    for one in series:
+        size = " x ".join(map(str, one.shape))
+        edges = " x ".join("?" if edge is None else f"{edge:.4g}" for edge in one.spacing)
+        print(f"{one.name}  {one.modality}  {size} voxels  {one.problem or f'of {edges} mm'}")
+    return bool(series)
 
 
 def _classes(dataset_dir: str, bundle: str | None, given: int | None) -> tuple[int, str]:

@@ -6,6 +6,7 @@ itself, takes this module along.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 import zipfile
@@ -45,10 +46,18 @@ def dicom_package(name: str) -> Any:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Take values as files have them; pydicom's warnings about them would show what patients are called."""
+    """Take values as files have them; warnings about them would show what patients are called."""
+    libraries = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in libraries]
     with dicom_package("pydicom.config").disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            for logger in libraries:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(libraries, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager

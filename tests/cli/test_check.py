@@ -16,6 +16,7 @@ from dckd_ext.cli.check import check
 from dckd_ext.data.survey import survey_case
 from tests.conftest import bundle, ellipsoids, make_msd, write_volume
 from tests.data.abus_files import SHAPE, lesion, write_abus, write_nrrd
+from tests.data.dicom_examples import US_MULTI_FRAME, image, slices, values, write
 
 SECTIONS = {"Train": [0, 1, 2, 3], "Validation": [100], "Test": [130]}
 
@@ -83,6 +84,18 @@ def test_classes_of_dataset_json(labels: dict, tmp_path: Path, capsys):
     (folder / "dataset.json").write_text(json.dumps({**listing, "labels": {"0": "background", "2": "b"}}))
     with pytest.raises(ValueError, match=r"dataset\.json: labels should number the classes 0, 1, \.\.\."):
         check(str(folder))
+
+
+def test_dicom_series_are_listed(tmp_path: Path, capsys):
+    write(tmp_path / "in", slices(values(8, 7, 5), np.diag([1, 1, 2.0, 1])))
+    write(tmp_path / "in", slices(values(8, 7, 1), np.eye(4), SeriesInstanceUID="1.2.9", SeriesNumber=5))
+    write(tmp_path / "in", image(US_MULTI_FRAME, values(4, 7, 8, dtype=np.uint8), SeriesNumber=7))
+    check(str(tmp_path / "in"))
+    assert capsys.readouterr().out.splitlines() == [
+        "3_T1_MPRAGE  MR  8 x 7 x 5 voxels  of 1 x 1 x 2 mm",
+        "5_T1_MPRAGE  MR  8 x 7 x 1 voxels  one slice, expected several",
+        "7_T1_MPRAGE  US  8 x 7 x 4 voxels  of ? x ? x ? mm",
+    ]
 
 
 def test_sizes_are_a_range(abus: Path, capsys):
