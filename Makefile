@@ -23,7 +23,7 @@ STAMP_LABEL := $(VENV_LABEL)/.installed
 
 PAGE := dckd_ext/export/page/index.html
 
-.PHONY: help venv demo test test-label test-lowest test-newest lint bench bundles docs release label web clean
+.PHONY: help venv demo test test-label test-lowest test-newest lint bench bench-base bench-cuda bundles docs release label web clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
@@ -40,6 +40,8 @@ help:
 	@echo "make lint             linters and types alone"
 	@echo "make bench            losses, training steps, runtimes and whole ABUS volumes, in runs/bench: long, on an idle"
 	@echo "                      machine; DATA=DIR adds Dice and int8"
+	@echo "make bench-base       of these only: this build beside an older one and MONAI's sliding window, as ratios"
+	@echo "make bench-cuda       on a GPU: trainings, steps, whole ABUS volumes, CUDA graphs, TensorRT, in runs/bench"
 	@echo "make bundles          the bundles' configs, written anew from bundles/sources"
 	@echo "make release          all bundles with weights, checked and packed into runs/release"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
@@ -100,6 +102,13 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m pytest benchmarks/bench_losses.py --benchmark-json runs/bench/losses.json
 	$(VENV)/bin/python -m benchmarks.runtimes --output runs/bench $(if $(DATA),--data $(DATA))
 	$(VENV)/bin/python -m benchmarks.whole_volume --output runs/bench $(BENCH)
+	$(MAKE) bench-base
+
+bench-base: $(STAMP)
+	$(VENV)/bin/python -m benchmarks.against_base --output runs/bench
+
+bench-cuda: $(STAMP)
+	$(VENV)/bin/python -m benchmarks.cuda --output runs/bench
 
 bundles: $(STAMP)
 	$(VENV)/bin/python bundles/sources/build.py

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
-from benchmarks import loss_cost
+from benchmarks import against_base, cuda, loss_cost
 from benchmarks.formulations import FORMULATIONS, draw_pairs, sampled
 from dckd_ext.losses import Pairs
 
@@ -62,3 +64,29 @@ def test_the_summary_gives_exponents_and_ratios():
     assert [row["seconds"] for row in summary["growth"]] == pytest.approx([1, 2])
     assert [row["times_slower"] for row in summary["ratios"]] == pytest.approx([1000, 4000])
     assert [row["times_memory"] for row in summary["ratios"]] == pytest.approx([30, 30])
+
+
+@pytest.mark.slow
+def test_the_run_on_a_gpu_runs_dry_on_a_cpu(monkeypatch, tmp_path, capsys):
+    """Without the trainings, which tests/bundles does."""
+    parts = {name: part for name, part in cuda.PARTS.items() if name != "trainings_s"}
+    monkeypatch.setattr(cuda, "PARTS", parts)
+    monkeypatch.setattr("sys.argv", ["cuda", "--device", "cpu", "--small", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cuda.main()
+    assert not ended.value.code, capsys.readouterr().out
+    found = json.loads((tmp_path / "cuda.json").read_text())
+    assert found["whole_volume"]["seconds"] > 0
+    assert found["cuda_graph"]["plain_ms"] > 0
+    assert found["distilled_step"]["unet_student"] > 0.2
+    assert {*parts} <= {*found}
+
+
+def test_the_older_build_is_beside_or_told_to_be_missing(tmp_path):
+    assert not against_base.base_tree("0" * 40, tmp_path / "none")
+    row = {"network": "unet_student", "task": "predict"}
+    new = {"processor": 0.1, "wall": 0.2, "kernels": "OpenVINO 2026.4.1, float32, 1 thread"}
+    old = {"processor": 0.7, "wall": 0.5, "kernels": {"oneDNN": 3}}
+    summary = {"processor": "P", "base": "b", "rounds": 3, "load": 0.5}
+    text = against_base.as_markdown({**summary, "rows": [{**row, "sides": {"new": new, "base": old}}]})
+    assert "| unet_student | predict | base | 0.100 | 0.700 | 7.00 | 2.50 | OpenVINO" in text

@@ -700,12 +700,19 @@ def _blended(
     logits: Array | None = None
     places = (_starts(n, roi, overlap) for n, roi in zip(voxels.shape[1:], roi_size, strict=True))
     corners = list(product(*places))
+    constant: dict[bytes | None, Array] = {}  # logits of a window without tissue, all of one value
     for number, corner in enumerate(corners):
         window = (
             slice(None),
             *(slice(start, start + roi) for start, roi in zip(corner, roi_size, strict=True)),
         )
-        found = network(np.ascontiguousarray(voxels[window][None], np.float32))[0]
+        content = np.ascontiguousarray(voxels[window][None], np.float32)
+        value = _only_value(content)
+        found = constant.get(value)
+        if found is None:
+            found = network(content)[0]
+        if value is not None:
+            constant = {value: found}
         if logits is None:
             logits = np.zeros((len(found), *voxels.shape[1:]), np.float32)
         logits[window] += found * weight  # the sum of weights changes no argmax
@@ -715,6 +722,12 @@ def _blended(
     assert logits is not None
     inner = tuple(slice(gap // 2, gap // 2 + n) for gap, n in zip(missing, shape, strict=True))
     return logits[(slice(None), *inner)], total[inner]
+
+
+def _only_value(window: Array) -> bytes | None:
+    """Return what all voxels of a window hold, channel by channel; None if they differ."""
+    first = window[..., :1, :1, :1]
+    return first.tobytes() if (window == first).all() else None
 
 
 def _gigabytes(logits: Array) -> float | None:

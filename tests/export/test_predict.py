@@ -151,6 +151,30 @@ def test_sliding_window(shape: Any, roi: Any, overlap: float):
     assert found.dtype == np.uint8
 
 
+def test_windows_without_tissue_are_computed_once():
+    """Air that is cut to one value, as around a breast; the masks are those of all windows, to the voxel."""
+    image = noise(1, 40, 18, 40)
+    image[:, 14:] = image.min()
+    image[:, :, :, 30:] = image.min() - 1  # and another value beside it
+    calls: list[np.ndarray] = []
+
+    def network(windows: np.ndarray) -> np.ndarray:
+        calls.append(windows.copy())
+        ramp = np.linspace(-30, 30, windows[0, 0].size, dtype=np.float32).reshape(windows.shape[2:])
+        return np.concatenate([windows - 80, ramp + 0 * windows], axis=1)
+
+    found = module._sliding_window(image, network, (8, 18, 8), 0.5)
+    expected = sliding_window_inference(
+        *(torch.from_numpy(image)[None], (8, 18, 8), 1, lambda x: torch.from_numpy(network(x.numpy()))),
+        *(0.5, "gaussian"),
+    )[0]
+    np.testing.assert_array_equal(found, expected.argmax(0).numpy())
+    computed = calls[:-81]  # the oracle's come after
+    uniform = sum((window == window.flat[0]).all() for window in calls[-81:])
+    assert uniform == 39
+    assert len(computed) == 81 - 28  # one a value, and again where the value changes on the way
+
+
 # The module by itself
 
 
