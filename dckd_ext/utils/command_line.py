@@ -33,7 +33,7 @@ def say_cause_last() -> None:
     """Let a run that `python -m` has started end with one line that says what went wrong.
 
     MONAI wraps errors in its own, and the last line would be about how to debug a config. What this package
-    refuses is said in that line alone, without a traceback, unless DCKD_TRACEBACK is set.
+    refuses is said in that line alone, without a traceback, and so is Ctrl-C, unless DCKD_TRACEBACK is set.
     """
     if is_run("monai.bundle.__main__", "dckd_ext.study.run"):
         sys.excepthook = _say
@@ -60,16 +60,22 @@ def typed_options() -> dict[str, str]:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None and is_refusal(root_cause(error)) and not os.environ.get("DCKD_TRACEBACK"):
+    if record.exc_info and record.exc_info[1] is not None and not _needs_traceback(record.exc_info[1]):
         record.exc_info = record.exc_text = None
     return True
 
 
+def _needs_traceback(error: BaseException) -> bool:
+    said = isinstance(error, KeyboardInterrupt) or is_refusal(root_cause(error))
+    return not said or bool(os.environ.get("DCKD_TRACEBACK"))
+
+
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     cause = root_cause(error)
-    if not is_refusal(cause) or os.environ.get("DCKD_TRACEBACK"):
+    if _needs_traceback(error):
         traceback.print_exception(kind, error, trace)
-    if isinstance(error, Exception):
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    elif isinstance(error, Exception):
         text = str(cause) if is_refusal(cause) else f"{type(cause).__name__}: {cause}"
         print(f"error: {text}", file=sys.stderr)

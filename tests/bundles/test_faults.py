@@ -114,6 +114,8 @@ def test_ctrl_c_ends_an_inference_on_the_command_line(tmp_path: Path, student_we
     masks = sorted(out.iterdir())
     assert 3 <= len(masks) < 40
     assert f"interrupted: {len(masks)} of 40 cases are done" in text
+    assert text.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in text
     for path in masks:
         assert np.asarray(nib.load(path).dataobj).shape == (34, 18, 17)
 
