@@ -58,7 +58,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install -c $(VENV)/constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(STAMP)
+# with the page at its end where there is Node.js
+demo: $(STAMP) $(if $(shell command -v npm),web)
 	@PATH="$(abspath $(VENV))/bin:$$PATH" $(if $(DATA),demo/hippocampus.sh $(DATA),demo/abus.sh)
 
 lint: $(STAMP)

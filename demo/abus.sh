@@ -36,3 +36,4 @@ evaluate distilled "$student"
 dckd report "threshold=$out/threshold" "teacher=$out/teacher,$teacher" "plain=$out/plain,$student" \
     "distilled=$out/distilled,$student" --compare distilled-plain,distilled-teacher --dataset_dir "$dataset" --planes abus \
     --title "Demo on synthetic ABUS volumes: short trainings, no evidence about patients" --out "$out/report.html"
+page distilled "$student" 's/^spacing: .*/spacing: [1.0, 1.0, 1.0]/; s/^patch_size: .*/patch_size: [32, 32, 32]/'

@@ -16,6 +16,18 @@ score() {
         --output_dir "$out/$1" "${data[@]}" "${scoring[@]}" "${@:3}"
 }
 
+# page RUN BUNDLE [SED]: the network of the run as a page for the browser, with SED over the bundle's inference.yaml
+page() {
+    [ -f dckd_ext/export/page/index.html ] || { echo "no page: it needs Node.js 20 or newer with npm, and make web"; return; }
+    echo "== page: $1"
+    mkdir -p "$out/$1/page"
+    cp -r "$2/configs" "$out/$1/page"
+    mkdir -p "$out/$1/page/models"
+    cp "$out/$1/model.pt" "$out/$1/page/models"
+    sed -i.bak "${3:-}" "$out/$1/page/configs/inference.yaml" && rm "$out/$1/page/configs/inference.yaml.bak"
+    dckd export "$out/$1/page" --web
+}
+
 # evaluate RUN BUNDLE OPTION...: the same with the weights of the run
 evaluate() {
     score "$1" "$2" --checkpoint "$out/$1/model.pt" "${@:3}"

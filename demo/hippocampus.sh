@@ -31,3 +31,4 @@ evaluate distilled "$student"
 dckd report "teacher=$out/teacher,$teacher" "plain=$out/plain,$student" "distilled=$out/distilled,$student" \
     --compare distilled-plain,distilled-teacher --dataset_dir "$dataset" \
     --title "Demo: short trainings on a few hippocampus volumes" --out "$out/report.html"
+page distilled "$student"

@@ -107,6 +107,10 @@ class Visitor:
         self.page.set_input_files("#files-input", list(files))
         self.wait("#run:enabled")
 
+    def open_folder(self, folder: Path) -> None:
+        self.page.set_input_files("#folder-input", folder)
+        self.wait("#run:enabled")
+
     def segment(self, target: Path) -> Path:
         self.page.click("#run")
         self.wait("#results:visible")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import nrrd
 import numpy as np
 import pytest
 
+from dckd_ext.data.images import image_paths
 from dckd_ext.data.volumes import mask_image
 from dckd_ext.export import predict
 from tests.conftest import ellipsoids, write_volume
+from tests.data import dicom_examples as dicom
 from tests.export.test_predict import GRIDS, oblique
 from tests.page.conftest import Server, Visitor
 
@@ -85,6 +88,7 @@ def nrrd_file(name: str, directions: np.ndarray, **header: Any) -> Callable[[Pat
     return make
 
 
+OTHER = {"SeriesNumber": 7, "SeriesDescription": "LOCALIZER", "SeriesInstanceUID": "1.2.3.5"}
 TURNED = np.array([[0, 0, -1.0, 30], [1, 0, 0, -7], [0, -1, 0, 12], [0, 0, 0, 1]])
 RANGE = image().clip(0, 255)
 VOLUMES = {
@@ -184,6 +188,29 @@ def test_masks_are_those_of_predict(name: str, quick: Visitor, network: Any, tmp
     for number, (_, ml, count) in enumerate(rows, 1):
         assert int(count.replace(",", "")) == (voxels == number).sum()
         assert float(ml) == pytest.approx((voxels == number).sum() * edge, abs=0.051)
+
+
+def test_dicom_series(quick: Visitor, network: Any, tmp_path: Path):
+    """dcm2niix stores the rows the other way round than `predict` reads them; each voxel has its class."""
+    affine = dicom.oblique(1.1, 0.9, 1.3)
+    folder = dicom.write(tmp_path / "series", dicom.slices(image().astype(np.int16), affine))
+    dicom.write(folder, dicom.slices(image((8, 8, 4)).astype(np.int16), affine, **OTHER))
+    [path] = image_paths(folder, "3")
+    expected, volume = predict.segment(path, *network)
+    quick.open_folder(folder)
+    names = quick.page.locator("#choices option").all_inner_texts()
+    assert names == ["3_T1_MPRAGE", "7_LOCALIZER"]
+    found = nib.load(quick.segment(tmp_path / "masks"))
+    places = np.argwhere(np.asarray(found.dataobj) >= 0)
+    there = nib.affines.apply_affine(np.linalg.solve(volume.affine, found.affine), places)
+    np.testing.assert_allclose(there, there.round(), atol=1e-3)
+    same = np.asarray(found.dataobj).ravel() == expected[tuple(there.round().astype(int).T)]
+    assert np.unique(expected).size > 1
+    assert (~same).sum() <= 1
+    quick.page.select_option("#choices", "1")
+    quick.page.locator("#name", has_text="7_LOCALIZER").wait_for()
+    quick.wait("#run:enabled")
+    assert re.findall(r"\d+", quick.page.inner_text("#size"))[:3] == ["8", "8", "4"]
 
 
 def test_first_load_and_time(visitor: Visitor, server: Server, tmp_path: Path):

@@ -8,7 +8,7 @@ export async function convert(files: File[]): Promise<File[]> {
   try {
     await converter.init();
     const named = files.map((file, n) => new File([file], `${n}.dcm`)); // names of folders may be alike
-    const found: File[] = await converter.input(named).b('n').z('n').f('%s %d').run();
+    const found: File[] = await converter.input(named).b('n').z('n').f('%s_%d').run();
     return found.filter((file) => file.name.endsWith('.nii'));
   } catch (error) {
     const expected = 'expected NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or DICOM files';

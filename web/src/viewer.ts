@@ -1,6 +1,6 @@
 /** Three planes and 3D, by NiiVue. */
 
-import { Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
+import { MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
 
 /** Of the classes 1, 2, ...: told apart by the colour-blind too (Okabe and Ito). */
 export const COLOURS = [
@@ -34,12 +34,15 @@ export class Viewer {
   private readonly niivue = new Niivue({
     backColor: [0.055, 0.065, 0.08, 1],
     crosshairColor: [0.75, 0.8, 0.85, 0.6],
-    crosshairWidth: 0.5,
-    crosshairWidthUnit: 'mm',
+    crosshairWidth: 1,
+    crosshairWidthUnit: 'percent',
     fontColor: [0.8, 0.84, 0.88, 1],
-    textHeight: 0.035,
+    fontMinPx: 15,
+    fontSizeScaling: 0.3,
     show3Dcrosshair: true,
     multiplanarShowRender: SHOW_RENDER.ALWAYS,
+    multiplanarLayout: MULTIPLANAR_TYPE.GRID,
+    multiplanarPadPixels: 6,
     isRadiologicalConvention: true,
     isSliceMM: true,
     dragAndDropEnabled: false,
