@@ -88,7 +88,7 @@ web/node_modules/.installed: web/package.json web/package-lock.json
 	cd web && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
-$(PAGE): web/node_modules/.installed web/build.mjs web/tsconfig.json $(wildcard web/src/* web/public/*)
+$(PAGE): web/node_modules/.installed web/build.mjs web/tsconfig.json $(wildcard web/src/* web/public/* web/licences/*)
 	cd web && npm run --silent check && npm run --silent build -- "$(abspath $(dir $@))"
 
 # by hand, since each fetches a torch of its own

@@ -1,4 +1,4 @@
-"""Make docs/pictures/page_*.png: the page of `dckd export --web` in Chromium, wide and narrow, light and dark.
+"""Make docs/pictures/page_*.png: the page of `dckd export --web` in Chromium, wide and narrow.
 
 Run it from the root of the repository, with the folder of the page of the hippocampus student:
 `python experiments/page_pictures.py bundles/hippocampus_unet_student_segmentation/web`.
@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 from scipy.ndimage import gaussian_filter
 
 PICTURES = Path("docs/pictures")
-SIZES = {"wide": (1400, 900), "narrow": (500, 1180)}
+SIZES = {"wide_light": (1400, 900), "narrow_dark": (500, 1370)}
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 SECONDS = 300
 
@@ -34,9 +34,10 @@ def phantom(file: Path) -> Path:
     return file
 
 
-def picture(browser: Browser, url: str, volume: Path, size: str, scheme: str) -> None:
+def picture(browser: Browser, url: str, volume: Path, name: str) -> None:
     """Segment a volume and take the picture."""
-    width, height = SIZES[size]
+    width, height = SIZES[name]
+    scheme = name.rpartition("_")[2]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(SECONDS * 1000)
@@ -46,7 +47,7 @@ def picture(browser: Browser, url: str, volume: Path, size: str, scheme: str) ->
     page.locator("#run:enabled").click()
     page.locator("#results:visible").wait_for()
     page.wait_for_timeout(2000)  # the viewer draws after the results are shown
-    page.screenshot(path=PICTURES / f"page_{size}_{scheme}.png")
+    page.screenshot(path=PICTURES / f"page_{name}.png")
     context.close()
 
 
@@ -57,8 +58,8 @@ def main(folder: str) -> None:
         threading.Thread(target=http.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         volume = phantom(Path(tempfile.mkdtemp()) / "phantom.nii.gz")
-        for size, scheme in (("wide", "light"), ("wide", "dark"), ("narrow", "light"), ("narrow", "dark")):
-            picture(browser, f"http://127.0.0.1:{http.server_port}/", volume, size, scheme)
+        for name in SIZES:
+            picture(browser, f"http://127.0.0.1:{http.server_port}/", volume, name)
         browser.close()
         http.shutdown()
 

@@ -57,9 +57,10 @@ async function licences() {
   for (const [path, { version, license, dev }] of Object.entries(lock.packages)) {
     if (!path || dev) continue;
     const files = await readdir(join(here, path)).catch(() => []); // optional ones may be absent
-    const found = files.filter((name) => /^(licen[cs]e|notice|third)/i.test(name));
-    const parts = await Promise.all(found.map((name) => readFile(join(here, path, name), 'utf8')));
-    if (files.length) texts.push([`${path.replace(/^.*node_modules\//, '')} ${version}: ${license}`, ...parts].join('\n\n'));
+    const own = join(here, 'licences', `${path.split('/').pop()}.txt`); // packages that come without their text
+    const found = files.filter((name) => /^(licen[cs]e|notice|third)/i.test(name)).map((name) => join(here, path, name));
+    const parts = await Promise.all([own, ...found].map((name) => readFile(name, 'utf8').catch(() => '')));
+    if (files.length) texts.push([`${path.replace(/^.*node_modules\//, '')} ${version}: ${license}`, ...parts].filter(Boolean).join('\n\n'));
   }
   const rule = `\n\n${'-'.repeat(80)}\n\n`;
   return `This page: Apache-2.0, the DCKD bundles developers.${rule}${texts.join(rule)}\n`;

@@ -71,7 +71,12 @@ def export_page(bundle: str | PathLike[str], out: str | PathLike[str]) -> Path:
     texts = {
         key: str(meta.get(key, "")) for key in ("name", "version", "task", "intended_use", "data_source")
     }
-    about = {**texts, "settings": settings, "check": _check(network, settings)}
+    about = {
+        **texts,
+        "settings": settings,
+        "cpu_nodes": _cpu_nodes(model),
+        "check": _check(network, settings),
+    }
     with staged(target) as stage:
         with as_file(files("dckd_ext.export") / PAGE) as folder:
             shutil.copytree(folder, stage / "web")
@@ -82,6 +87,15 @@ def export_page(bundle: str | PathLike[str], out: str | PathLike[str]) -> Path:
         shutil.rmtree(target / "web", ignore_errors=True)
         (stage / "web").replace(target / "web")
     return target / "web"
+
+
+def _cpu_nodes(model: Path) -> list[str]:
+    """Return the names of transposed 3D convolutions: onnxruntime-web takes them on a GPU and then fails."""
+    import onnx
+
+    graph = onnx.load(str(model)).graph
+    volumes = {weights.name for weights in graph.initializer if len(weights.dims) == 5}
+    return [node.name for node in graph.node if node.op_type == "ConvTranspose" and node.input[1] in volumes]
 
 
 def _check(network: Any, settings: dict[str, Any]) -> dict[str, Any]:

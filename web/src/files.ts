@@ -1,5 +1,6 @@
 /** Files that were dropped or chosen, those of folders included. */
 
+import { unzipSync } from 'fflate';
 import { ENDINGS } from './segment';
 
 /** All files of a drop, at any depth. */
@@ -18,6 +19,22 @@ async function filesOf(entry: FileSystemEntry): Promise<File[]> {
     found.push(...part);
   }
   return (await Promise.all(found.map(filesOf))).flat();
+}
+
+/** The files themselves, those of zip archives in their place. */
+export async function unpacked(files: File[]): Promise<File[]> {
+  const parts = await Promise.all(files.map((file) => (/\.zip$/i.test(file.name) ? unzipped(file) : [file])));
+  return parts.flat();
+}
+
+async function unzipped(file: File): Promise<File[]> {
+  try {
+    const inside = unzipSync(new Uint8Array(await file.arrayBuffer())) as Record<string, Uint8Array<ArrayBuffer>>;
+    const entries = Object.entries(inside).filter(([path]) => !path.endsWith('/'));
+    return entries.map(([path, content]) => new File([content], path.replace(/^.*\//, '')));
+  } catch (error) {
+    throw new Error(`${file.name}: cannot be read as a zip archive (${(error as Error).message})`);
+  }
 }
 
 export const visible = (file: File): boolean => !file.name.startsWith('.');

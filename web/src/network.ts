@@ -19,6 +19,8 @@ export interface Bundle {
     window: Window;
     known?: Known;
   };
+  /** nodes that a GPU leaves to the CPU */
+  cpu_nodes: string[];
   /** logits of the network at a known input, every `stride`th of them */
   check: { shape: number[]; stride: number; logits: number[]; tolerance: number };
 }
@@ -39,15 +41,16 @@ export interface Loaded {
 
 const MOST_THREADS = 8; // more gain nothing with windows of this size
 
-export async function load(say: (text: string) => void, gpu: boolean): Promise<Loaded> {
+/** @param gpu `off`: WASM; `software`: WebGPU on a computed GPU too, for tests; else WebGPU on a real one */
+export async function load(say: (text: string) => void, gpu: string | null): Promise<Loaded> {
   const bundle: Bundle = await (await fetched('network/bundle.json')).json();
   say('Loading the network');
   const model = await (await fetched('network/model.onnx')).arrayBuffer();
-  if (gpu && (await hasGpu())) {
+  if (gpu !== 'off' && (await hasGpu(gpu === 'software'))) {
     say('Starting the network on the GPU');
     try {
       const ort: typeof Ort = await import(new URL('ort/ort.webgpu.bundle.min.mjs', self.location.href).href);
-      const network = await session(ort, model, 'webgpu');
+      const network = await session(ort, model, { name: 'webgpu', forceCpuNodeNames: bundle.cpu_nodes });
       await check(network, bundle.check);
       return { bundle, network, runtime: 'WebGPU' };
     } catch (error) {
@@ -58,7 +61,7 @@ export async function load(say: (text: string) => void, gpu: boolean): Promise<L
   const ort: typeof Ort = await import(new URL('ort/ort.wasm.bundle.min.mjs', self.location.href).href);
   const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
   ort.env.wasm.numThreads = threads;
-  const network = await session(ort, model, 'wasm');
+  const network = await session(ort, model, { name: 'wasm' });
   await check(network, bundle.check);
   return { bundle, network, runtime: `WASM, ${threads} thread${threads === 1 ? '' : 's'}` };
 }
@@ -69,15 +72,20 @@ async function fetched(path: string): Promise<Response> {
   return response;
 }
 
-/** A GPU; a CPU that plays one is slower than WASM. */
-async function hasGpu(): Promise<boolean> {
+/** Whether there is a GPU; a CPU that plays one is slower than WASM. */
+async function hasGpu(software: boolean): Promise<boolean> {
   const adapter = await (navigator as { gpu?: GPU }).gpu?.requestAdapter().catch(() => null);
-  return !!adapter && !adapter.info.isFallbackAdapter;
+  return !!adapter && (software || !adapter.info.isFallbackAdapter);
 }
 
-async function session(ort: typeof Ort, model: ArrayBuffer, provider: 'webgpu' | 'wasm'): Promise<Network> {
+type Provider = Ort.InferenceSession.ExecutionProviderConfig;
+
+async function session(ort: typeof Ort, model: ArrayBuffer, provider: Provider): Promise<Network> {
   ort.env.logLevel = 'error';
-  const loaded = await ort.InferenceSession.create(model.slice(0), { executionProviders: [provider] });
+  const loaded = await ort.InferenceSession.create(model.slice(0), {
+    executionProviders: [provider],
+    logSeverityLevel: 3,
+  });
   return async (window, shape) => {
     const { pred } = await loaded.run({ image: new ort.Tensor('float32', window, shape) });
     const logits = (await pred.getData()) as Float32Array;

@@ -1,7 +1,7 @@
 /** The page: files in, a volume seen, a mask out. */
 
 import { convert } from './dicom';
-import { dropped, isVolume, visible } from './files';
+import { dropped, isVolume, unpacked, visible } from './files';
 import { isolated } from './isolation';
 import type { Bundle } from './network';
 import { Viewer, colourOf } from './viewer';
@@ -24,7 +24,7 @@ async function start(): Promise<void> {
   worker.current = new Worker('worker.js', { type: 'module' });
   worker.current.onmessage = ({ data }: MessageEvent<Answer>) => void answer(data);
   worker.current.onerror = (event) => fail(`The page cannot compute here: ${event.message}`);
-  say({ ask: 'load', gpu: new URLSearchParams(location.search).get('gpu') !== 'off' });
+  say({ ask: 'load', gpu: new URLSearchParams(location.search).get('gpu') });
   listen();
 }
 
@@ -56,9 +56,14 @@ async function answer(data: Answer): Promise<void> {
 // Files
 
 async function take(files: File[]): Promise<void> {
-  const seen = files.filter(visible);
-  const volumes = seen.filter(isVolume);
   clear();
+  let seen: File[];
+  try {
+    seen = (await unpacked(files)).filter(visible);
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+  const volumes = seen.filter(isVolume);
   if (!seen.length) return fail('There are no files in what was given');
   if (volumes.length) choices = volumes.map((file) => ({ file, beside: seen }));
   else {

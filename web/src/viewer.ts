@@ -34,7 +34,7 @@ export class Viewer {
   private readonly niivue = new Niivue({
     backColor: [0.055, 0.065, 0.08, 1],
     crosshairColor: [0.75, 0.8, 0.85, 0.6],
-    crosshairWidth: 1,
+    crosshairWidth: 0.5,
     crosshairWidthUnit: 'percent',
     fontColor: [0.8, 0.84, 0.88, 1],
     fontMinPx: 15,
@@ -45,6 +45,7 @@ export class Viewer {
     multiplanarPadPixels: 6,
     isRadiologicalConvention: true,
     isSliceMM: true,
+    isCornerOrientationText: true,
     dragAndDropEnabled: false,
     loadingText: '',
     logLevel: 'error',

@@ -1,5 +1,6 @@
 /** A volume as it was read from a file, and what is checked of every one: the rules of dckd_ext/data/volumes.py. */
 
+import { Gunzip } from 'fflate';
 import { asMm, extentProblem, voxelEdges } from './grids';
 import { determinant3, linearPart, type Matrix } from './linear';
 import type { NiftiHeader } from './nifti';
@@ -69,14 +70,36 @@ function countNotFinite(voxels: Numbers): number {
   return bad;
 }
 
-/** Decompress to the end, check sum included. */
+/** Decompress to the end, check sums included. */
 export async function gunzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
   try {
-    return new Uint8Array(await new Response(stream).arrayBuffer());
-  } catch (error) {
-    throw new FileProblem(`cannot be read: its gzip stream is damaged or cut off (${(error as Error).message})`);
+    return await gunzipMember(bytes);
+  } catch {
+    // browsers refuse a file of several members, as bgzip writes it
+    const parts = await Promise.all(members(bytes).map(gunzipMember)).catch((error: Error) => {
+      throw new FileProblem(`cannot be read: its gzip stream is damaged or cut off (${error.message})`);
+    });
+    return new Uint8Array(await new Blob(parts).arrayBuffer());
   }
+}
+
+async function gunzipMember(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** The members of a gzip file; all in one where they cannot be told apart. */
+function members(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
+  const starts = [0];
+  const reader = new Gunzip(() => {});
+  reader.onmember = (start) => starts.push(start);
+  try {
+    reader.push(bytes, true);
+  } catch {
+    return [bytes];
+  }
+  const found = [...new Set(starts)].sort((a, b) => a - b);
+  return found.map((start, n) => bytes.subarray(start, found[n + 1]));
 }
 
 export async function gzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {

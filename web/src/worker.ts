@@ -7,7 +7,7 @@ import { read, segment, type Found } from './segment';
 import type { Volume } from './volume';
 
 export type Request =
-  | { ask: 'load'; gpu: boolean }
+  | { ask: 'load'; gpu: string | null }
   | { ask: 'open'; file: File; beside: File[] }
   | { ask: 'segment' }
   | { ask: 'cancel' };
