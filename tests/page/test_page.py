@@ -376,6 +376,7 @@ def test_errors_name_the_file(text: str, quick: Visitor, tmp_path: Path):
     assert quick.error.startswith(f"{file.name}: ")
     assert text in quick.error
     assert not quick.page.is_visible("#results")
+    assert quick.page.is_disabled("#run"), "the volume before would be segmented under this name"
 
 
 def test_broken_network_is_refused(chromium: Any, server: Server):

@@ -5,14 +5,16 @@ import { Dcm2niix } from '@niivue/dcm2niix';
 /** One NIfTI file a series, named by its number and description. */
 export async function convert(files: File[]): Promise<File[]> {
   const converter = new Dcm2niix(); // a new one each time: its file system keeps what it was given
+  const expected = 'expected NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or DICOM files';
   try {
     await converter.init();
     const named = files.map((file, n) => new File([file], `${n}.dcm`)); // names of folders may be alike
     const found: File[] = await converter.input(named).b('n').z('n').f('%s_%d').run();
-    return found.filter((file) => file.name.endsWith('.nii'));
+    const volumes = found.filter((file) => file.name.endsWith('.nii'));
+    if (!volumes.length) throw new Error('no volume');
+    return volumes;
   } catch (error) {
-    const expected = 'expected NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or DICOM files';
-    throw new Error(`${expected}; among ${files.length} dcm2niix found none that it reads (${(error as Error).message})`);
+    throw new Error(`${expected}; dcm2niix found none among ${files.length} (${(error as Error).message})`);
   } finally {
     converter.worker?.terminate();
   }

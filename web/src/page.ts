@@ -16,6 +16,8 @@ let viewer: Viewer;
 /** what can be chosen, and the files that came with it */
 let choices: { file: File; beside: File[] }[] = [];
 let chosen: File | null = null;
+/** whether the worker holds the chosen file, and not one before */
+let isOpen = false;
 let download: { url: string; name: string } | null = null;
 
 async function start(): Promise<void> {
@@ -57,31 +59,30 @@ async function answer(data: Answer): Promise<void> {
 
 async function take(files: File[]): Promise<void> {
   clear();
-  let seen: File[];
+  progress('Reading the files');
   try {
-    seen = (await unpacked(files)).filter(visible);
+    choices = await choicesOf((await unpacked(files)).filter(visible));
   } catch (error) {
+    choices = [];
+    list();
+    idle('');
     return fail((error as Error).message);
-  }
-  const volumes = seen.filter(isVolume);
-  if (!seen.length) return fail('There are no files in what was given');
-  if (volumes.length) choices = volumes.map((file) => ({ file, beside: seen }));
-  else {
-    progress(`Reading ${seen.length} files as DICOM`);
-    try {
-      choices = (await convert(seen)).map((file) => ({ file, beside: [] }));
-    } catch (error) {
-      choices = [];
-      idle('');
-      return fail(`${seen[0].name}${seen.length > 1 ? ' and others' : ''}: ${(error as Error).message}`);
-    }
-    if (!choices.length) {
-      idle('');
-      return fail(`${seen[0].name}: expected NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or DICOM files`);
-    }
   }
   list();
   open(0);
+}
+
+/** Volumes, or else the DICOM series. */
+async function choicesOf(files: File[]): Promise<typeof choices> {
+  if (!files.length) throw new Error('There are no files in what was given');
+  const volumes = files.filter(isVolume);
+  if (volumes.length) return volumes.map((file) => ({ file, beside: files }));
+  progress(`Reading ${files.length} files as DICOM`);
+  try {
+    return (await convert(files)).map((file) => ({ file, beside: [] }));
+  } catch (error) {
+    throw new Error(`${files[0].name}${files.length > 1 ? ' and others' : ''}: ${(error as Error).message}`);
+  }
 }
 
 function list(): void {
@@ -109,8 +110,8 @@ async function opened({ nifti, shape, edges, notes }: Opened): Promise<void> {
     warn([...notes, `it cannot be shown here (${(error as Error).message}), but be segmented`]);
   }
   $('empty').hidden = true;
+  isOpen = true;
   idle('');
-  $<HTMLButtonElement>('run').disabled = false;
   $('run').focus();
 }
 
@@ -163,7 +164,7 @@ function progress(text: string, done?: number, all?: number): void {
 function busy(is: boolean): void {
   $('progress').hidden = !is;
   $<HTMLButtonElement>('cancel').hidden = !is || !$('state').textContent?.startsWith('Window');
-  for (const id of ['run', 'files', 'folder', 'choices']) $<HTMLButtonElement>(id).disabled = is || !bundle || (id === 'run' && !chosen);
+  for (const id of ['run', 'files', 'folder', 'choices']) $<HTMLButtonElement>(id).disabled = is || !bundle || (id === 'run' && !isOpen);
 }
 
 function idle(text: string): void {
@@ -191,6 +192,8 @@ function warn(notes: string[], more = false): void {
 
 function clear(): void {
   chosen = null;
+  isOpen = false;
+  $('empty').hidden = false;
   for (const id of ['error', 'warning', 'results']) $(id).hidden = true;
   $('warnings').replaceChildren();
   $('size').textContent = '';
