@@ -13,6 +13,7 @@ from monai.data import DataLoader, Dataset
 from monai.engines import Evaluator
 from torch.utils.data import Subset
 
+from dckd_ext.engines.windows import windows_told
 from dckd_ext.utils.errors import root_cause
 from dckd_ext.utils.folders import claimed
 
@@ -54,7 +55,8 @@ def _run_all(evaluator: Evaluator, dataset: Dataset) -> None:
     with noting, reading:
         try:
             for number, case in enumerate(dataset.data):
-                _run_one(evaluator, dataset, number)
+                with windows_told(evaluator, f"volume {number + 1} of {len(dataset.data)}"):
+                    _run_one(evaluator, dataset, number)
                 if errors and not (started and isinstance(errors[0], Exception)):
                     raise errors[0]
                 if errors:
