@@ -23,7 +23,7 @@ STAMP_LABEL := $(VENV_LABEL)/.installed
 
 PAGE := dckd_ext/export/page/index.html
 
-.PHONY: help venv demo test test-label test-lowest test-newest lint bench bench-base bench-cuda bundles docs release label web clean
+.PHONY: help venv demo test test-label test-lowest test-newest lint bench bench-base bench-cuda bundles docs release zoo label web clean
 
 help:
 	@echo "make demo             teacher, plain and distilled student on synthetic ABUS volumes, with a report"
@@ -43,6 +43,7 @@ help:
 	@echo "make bench-base       of these only: this build beside an older one and MONAI's sliding window, as ratios"
 	@echo "make bench-cuda       on a GPU: trainings, steps, whole ABUS volumes, CUDA graphs, TensorRT, in runs/bench"
 	@echo "make bundles          the bundles' configs, written anew from bundles/sources"
+	@echo "make zoo              bundles with weights as MONAI's model zoo takes them, in runs/zoo"
 	@echo "make release          all bundles with weights, checked and packed into runs/release"
 	@echo "make venv             $(VENV) with everything installed, which the others do by themselves"
 	@echo "make clean            remove $(VENV), caches and runs/demo"
@@ -113,6 +114,11 @@ bench-cuda: $(STAMP)
 
 bundles: $(STAMP)
 	$(VENV)/bin/python bundles/sources/build.py
+
+# bundles with weights as MONAI's model zoo takes them: inference without this package, a test, large files
+zoo: $(STAMP)
+	$(VENV)/bin/python -m dckd_ext.distribution.contribution \
+		$(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt)) --out runs/zoo
 
 release: $(STAMP)
 	$(VENV)/bin/dckd pack $(patsubst %/models/model.pt,%,$(wildcard bundles/*/models/model.pt)) --out runs/release

@@ -147,6 +147,6 @@ def _cause(parser: ConfigParser, error: Exception) -> str:
         return text
     name = str(definition["_target_"]).rpartition(".")[2]
     return (
-        f"{name} of monai {get_package_version('monai')} takes no {unknown[1]!r}: leave it out, as a teacher "
-        f"with --teacher_config#{unknown[1]} null"
+        f"{name} takes no {unknown[1]!r} (monai {get_package_version('monai')}): leave it out, for a teacher "
+        f"by --teacher_config#{unknown[1]} null"
     )

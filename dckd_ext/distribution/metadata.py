@@ -17,7 +17,8 @@ SCHEMA = Path(__file__).with_name("metadata_schema.json")
 """JSON schema (draft-07), for `python -m monai.bundle verify_metadata --filepath` too; what is valid by it is
 valid by the published meta_schema_20240725.json."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*_(segmentation|distillation)")
+_NEW_KEYS = {"optional_packages_version": "required_packages_version", "label_def": "channel_def"}
+_NAME = re.compile(r"[a-z][A-Za-z0-9_]*_(segmentation|distillation|annotation|anatomy)")
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
@@ -39,8 +40,9 @@ def name_problems(root: Path) -> Iterator[str]:
     """Yield what is wrong with a bundle's name."""
     if not _NAME.fullmatch(root.name) or "_v" in root.name:
         yield (
-            f"name {root.name!r}: expected lower-case letters, digits and _, ending in _segmentation or "
-            "_distillation, without '_v', which MONAI takes for a version"
+            f"name {root.name!r}: expected letters, digits and _, the first one small, ending in "
+            "_segmentation, _distillation, _annotation or _anatomy, without '_v', which MONAI takes for a "
+            "version"
         )
 
 
@@ -57,7 +59,7 @@ def metadata_problems(root: Path) -> Iterator[str]:
         if isinstance(changelog, dict) and changelog and version not in changelog:
             yield f"{METADATA}: version {version!r} is not in 'changelog', which has {sorted(changelog)}"
     if not against_schema:
-        yield from _channel_problems(metadata["network_data_format"])
+        yield from _channel_problems(_with_new_keys(metadata)["network_data_format"])
 
 
 def _read(root: Path) -> Any:
@@ -66,10 +68,20 @@ def _read(root: Path) -> Any:
 
 def _schema_problems(metadata: Any) -> Iterator[str]:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    for error in Draft7Validator(schema).iter_errors(metadata):
+    for error in Draft7Validator(schema).iter_errors(_with_new_keys(metadata)):
         place = ": ".join([METADATA, "#".join(map(str, error.absolute_path))]).removesuffix(": ")
         meaning = error.schema.get("description")
         yield f"{place}: {error.message}{f' ({meaning})' if meaning else ''}"
+
+
+def _with_new_keys(metadata: Any) -> Any:
+    """Return the metadata with today's names of keys: older bundles of the zoo have others."""
+    if not isinstance(metadata, dict):
+        return metadata
+    return {
+        new if (new := _NEW_KEYS.get(key, key)) == key or new not in metadata else key: _with_new_keys(value)
+        for key, value in metadata.items()
+    }
 
 
 def _channel_problems(formats: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from dckd_ext.export.settings import bundle_settings
 from dckd_ext.export.standalone import predict_source
 from dckd_ext.networks import load_weights
 from dckd_ext.networks.cost import dry_run
+from dckd_ext.networks.sizes import multiples
 from dckd_ext.networks.wrappers import first_map
 from dckd_ext.utils.errors import first_line
 from dckd_ext.utils.folders import staged
@@ -78,7 +79,8 @@ def export_bundle(
     settings, left_out = _settings(root, network_only)
     channels, roi_size = in_channels(root), _window_size(root, settings)
     network = _of_one_map(network, channels, roi_size)
-    step = size_step(network, roi_size) if settings.get("window", True) else [1, 1, 1]
+    windows = settings.get("window", True) is not None
+    step = (None if windows else multiples(network)) or size_step(network, roi_size)
     settings["size_step"] = step
     target = Path(out).expanduser().resolve() if out else root
     with staged(target) as stage:

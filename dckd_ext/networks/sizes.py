@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from dckd_ext.networks.hrnet3d import HRNet3D
 from dckd_ext.networks.wrappers import unwrap
 
-__all__ = ["check_roi_size"]
+__all__ = ["check_roi_size", "multiples"]
 
 
 class _Rule(NamedTuple):
@@ -53,6 +53,12 @@ def check_roi_size(network: nn.Module, roi_size: Sequence[int]) -> list[int]:
             f"{rule.step}, at least {rule.least}, and more than one voxel on the coarsest grid"
         )
     return size
+
+
+def multiples(network: nn.Module) -> list[int] | None:
+    """Return what the edges of a network's volumes have to be multiples of; None for one of unknown type."""
+    rule = _rule(unwrap(network), 3)
+    return None if rule is None else rule.step
 
 
 def _rule(network: nn.Module, dims: int) -> _Rule | None:

@@ -100,7 +100,7 @@ def test_a_removed_argument_is_named_with_the_way_out(tmp_path):
         "feature_size": 12,
     }
     bundle = write_bundle(tmp_path / "b", {"network_def": network}, CLASSES)
-    with pytest.raises(ValueError, match=r"no 'img_size': .*--teacher_config#img_size null"):
+    with pytest.raises(ValueError, match=r"no 'img_size' .*--teacher_config#img_size null"):
         student_network(bundle)
     assert type(student_network(bundle, {"img_size": None})).__name__ == "SwinUNETR"
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from dckd_ext.distribution import violations
-from tests.conftest import BUNDLES
+from dckd_ext.distribution.metadata import metadata_problems, name_problems
+from tests.conftest import BUNDLES, bundle
 from tests.distribution.examples import change_metadata, make_bundle, metadata, tensor, weights, write_json
 
 
@@ -195,7 +196,7 @@ def test_one_violation(root: Path, change: Callable[[Path], object], expected: s
 @pytest.mark.parametrize("name", ["toy_v2_segmentation", "Toy_segmentation", "toy", "toy-x_segmentation"])
 def test_names_that_monai_does_not_download(tmp_path: Path, name: str):
     (found,) = violations(make_bundle(tmp_path, name))
-    assert found.startswith(f"name {name!r}: expected lower-case letters")
+    assert found.startswith(f"name {name!r}: expected letters")
 
 
 def test_metadata_that_is_no_object(tmp_path: Path):
@@ -257,3 +258,25 @@ def test_shipped_bundles(kind: str, tmp_path: Path):
         "models/model.pt: is missing; a released bundle has weights, so train it first (docs/README.md)"
     )
     assert violations(abus) == ([] if kind == "distillation" else [expected])
+
+
+@pytest.mark.parametrize(
+    "name", ["spleen_deepedit_annotation", "prostate_mri_anatomy", "renal_CECT_segmentation"]
+)
+def test_names_of_the_zoo_pass(name: str, tmp_path: Path):
+    assert list(name_problems(tmp_path / name)) == []
+
+
+def test_old_keys_of_metadata_pass(tmp_path: Path):
+    """`optional_packages_version` and `label_def`, as older bundles of the zoo have them."""
+    root = tmp_path / "old_segmentation"
+    (root / "configs").mkdir(parents=True)
+    content = json.loads((bundle("unet_student_segmentation") / "configs" / "metadata.json").read_text())
+    content["optional_packages_version"] = content.pop("required_packages_version")
+    pred = content["network_data_format"]["outputs"]["pred"]
+    pred["label_def"] = pred.pop("channel_def")
+    (root / "configs" / "metadata.json").write_text(json.dumps(content))
+    assert list(metadata_problems(root)) == []
+    pred["label_def"].pop("2")
+    (root / "configs" / "metadata.json").write_text(json.dumps(content))
+    assert "but num_channels is 3" in "".join(metadata_problems(root))
