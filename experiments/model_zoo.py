@@ -45,7 +45,6 @@ SMALLER: dict[str, dict[str, Any]] = {
     "DynUNet": {"filters": [4, 8, 8, 16, 16, 16]},
     "UNet": {"channels": lambda channels: [max(4, edge // 4) for edge in channels]},
     "SwinUNETR": {"feature_size": 12},
-    "UNesT": {"depths": [1, 1, 1], "embed_dim": [32, 64, 128]},
 }
 STEPS = ("loads", "taps", "distils", "exports", "masks")
 BEGIN, END = "<!-- table of experiments/model_zoo.py -->", "<!-- end -->"
