@@ -96,6 +96,7 @@ def test_left_out(root: Path, tmp_path: Path):
         *("output/a.csv", "eval/a_seg.nii.gz", "data/images/patient.nii.gz", "logs/x", "mlruns/0/meta.yaml"),
         *(
             "models/previous/model.pt",
+            "web/network/model.onnx",
             "scripts/__pycache__/a.pyc",
             "__pycache__/b.pyc",
             ".git/config",

@@ -1,5 +1,6 @@
 """Masks of the page against those of `predict`, what it loads and shows, and what goes wrong."""
 
+import base64
 import gzip
 import json
 import re
@@ -321,6 +322,28 @@ def test_far_volumes_are_warned_of_as_by_predict(
     quick.open(file)
     quick.segment(tmp_path)
     assert quick.warnings == [text.replace(str(file), file.name) for text in expected]
+
+
+def test_drop_and_keys(quick: Visitor, tmp_path: Path):
+    """A file that is dropped anywhere on the page; the arrows move the crosshair of the viewer."""
+    content = write_volume(tmp_path / "dropped.nii.gz", image()).read_bytes()
+    data = quick.page.evaluate_handle(
+        """async (url) => {
+            const bytes = await (await fetch(url)).arrayBuffer();
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], 'dropped.nii.gz'));
+            return data;
+        }""",
+        f"data:application/gzip;base64,{base64.b64encode(content).decode()}",
+    )
+    quick.page.dispatch_event("footer", "drop", {"dataTransfer": data})
+    quick.page.locator("#name", has_text="dropped.nii.gz").wait_for()
+    quick.wait("#run:enabled")
+    assert not quick.error
+    quick.page.focus("#canvas")
+    before = quick.page.inner_text("#place")
+    quick.page.keyboard.press("ArrowLeft")
+    assert quick.page.inner_text("#place") != before
 
 
 def test_cancel(visitor: Visitor, tmp_path: Path):

@@ -6,7 +6,8 @@ import { ENDINGS } from './segment';
 /** All files of a drop, at any depth. */
 export async function dropped(data: DataTransfer): Promise<File[]> {
   const entries = [...data.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  return (await Promise.all(entries.map(filesOf))).flat();
+  const files = [...data.files]; // both are gone after the first await
+  return entries.length ? (await Promise.all(entries.map(filesOf))).flat() : files;
 }
 
 async function filesOf(entry: FileSystemEntry): Promise<File[]> {

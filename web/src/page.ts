@@ -32,7 +32,7 @@ async function start(): Promise<void> {
 
 function viewerStarts(): boolean {
   try {
-    viewer = new Viewer($<HTMLCanvasElement>('canvas'));
+    viewer = new Viewer($<HTMLCanvasElement>('canvas'), (text) => ($('place').textContent = text));
     return true;
   } catch (error) {
     fail(`This browser shows no volumes: WebGL 2 is needed (${(error as Error).message})`);

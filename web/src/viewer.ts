@@ -55,7 +55,12 @@ export class Viewer {
   });
   private ready: Promise<unknown>;
 
-  constructor(private readonly canvas: HTMLCanvasElement) {
+  /** @param place is told where the crosshair is, mm, and the value there */
+  constructor(
+    private readonly canvas: HTMLCanvasElement,
+    place: (text: string) => void,
+  ) {
+    this.niivue.onLocationChange = (at) => place((at as { string: string }).string);
     this.ready = this.niivue.attachToCanvas(canvas);
     canvas.addEventListener('keydown', (event) => {
       const step = KEYS[event.key];
