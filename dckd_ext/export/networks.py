@@ -191,7 +191,7 @@ def _instance_norm(module: nn.InstanceNorm3d, image: Tensor) -> Tensor:
 
 
 def _mean(image: Tensor) -> Tensor:
-    """Mean over space. Sums, since OpenVINO makes its own norm again of means."""
+    """Mean over space. By sums, since OpenVINO merges means of one axis after the other into one."""
     for axis in (2, 3, 4):
         image = image.sum(axis, keepdim=True) / image.shape[axis]
     return image
