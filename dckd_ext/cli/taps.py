@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["taps"]
 
+_MOST = 128  # voxels an edge of the window that the taps are tried with
 _SIZE_KEYS = (
     "roi_size",
     "patch_size",
@@ -37,7 +38,9 @@ def taps(bundle: str, *, roi_size: Integers | None = None) -> None:
 
     network = student_network(bundle)
     channels = in_channels(bundle)
-    size = _bundle_size(bundle) if roi_size is None else [*roi_size] * (3 if len(roi_size) == 1 else 1)
+    size = (
+        _tried(_bundle_size(bundle)) if roi_size is None else [*roi_size] * (3 if len(roi_size) == 1 else 1)
+    )
     check_roi_size(network, size)
     rows = list_taps(network, channels, size)
     try:
@@ -46,6 +49,15 @@ def taps(bundle: str, *, roi_size: Integers | None = None) -> None:
         suggested = ""
     print(f"{type(network).__name__} on {channels} x {' x '.join(map(str, size))}; * suggested tap")
     print(_table(rows, suggested))
+
+
+def _tried(size: list[int]) -> list[int]:
+    """Return the bundle's window, or a smaller one where its maps would take gigabytes; says so."""
+    smaller = [min(edge, _MOST) for edge in size]
+    if smaller != size:
+        edges = (" x ".join(map(str, each)) for each in (smaller, size))
+        print("a window of {} in the place of the bundle's {}; --roi_size asks for another".format(*edges))
+    return smaller
 
 
 def _bundle_size(bundle: str) -> list[int]:

@@ -59,3 +59,13 @@ def test_unknown_size_is_asked_for(bundle):
 def test_size_that_does_not_fit_is_refused(bundle):
     with pytest.raises(ValueError, match=r"\[9, 8, 8\]"):
         taps(bundle(), roi_size=[8])
+
+
+def test_a_large_window_is_tried_smaller(bundle, capsys):
+    taps(bundle(inferer={"_target_": "SlidingWindowInferer", "roi_size": [240, 16, 24]}))
+    first, head, *_ = capsys.readouterr().out.splitlines()
+    assert (
+        first
+        == "a window of 128 x 16 x 24 in the place of the bundle's 240 x 16 x 24; --roi_size asks for another"
+    )
+    assert head == "HRNet3D on 2 x 128 x 16 x 24; * suggested tap"
