@@ -9,11 +9,13 @@
 #   larger     teacher, plain and distilled students on larger patches, which are not shipped
 #   folds      a teacher for each of the folds 1 to 4, which it has not seen, for studies/folds.yaml (FOLDS="1 2": these)
 #   archive    a teacher of folds 1 and 2, then studies/archive.yaml: few labels, and volumes without
+#   held_out   four teachers of three folds each, then studies/held_out.yaml: all labels, by teachers that have not seen the case
+#   taps       a teacher of folds 3 and 4, then studies/taps.yaml: where features are taken
 #   report     the tables, from what the other steps left in runs/ (RESULTS=DIR: from another folder, as runs/larger)
 # Trained weights go to runs/, never into the bundles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step=${1:?evaluate, teacher, plain, distil, windows, recipe, larger, folds, archive or report} dataset=${2:-} bundles=$PWD/bundles
+step=${1:?evaluate, teacher, plain, distil, windows, recipe, larger, folds, archive, held_out, taps or report} dataset=${2:-} bundles=$PWD/bundles
 [ "$step" = report ] || : "${dataset:?give the folder of MSD Task04_Hippocampus}"
 students=${STUDENTS:-unet hrnet}   # STUDENTS=unet: that one alone
 out=runs data=(--dataset_dir "$dataset") training=(--resume true) scoring=()
@@ -86,6 +88,15 @@ archive)
     evaluate archive/teacher "$teacher" --split 0
     OMP_NUM_THREADS=1 dckd study experiments/studies/archive.yaml "${data[@]}" --out "$out/archive" --jobs 2
     ;;
+held_out)
+    dckd folds "$teacher" --out "$out/held_out/teachers" --held_out "[0]" "${data[@]}" "${precision[@]}"
+    OMP_NUM_THREADS=1 dckd study experiments/studies/held_out.yaml "${data[@]}" --out "$out/held_out" --jobs 2
+    ;;
+taps)
+    train taps/teacher "$teacher" --fold 1 --held_out "[0,2]" --epochs 60 --val_interval 20 "${precision[@]}"
+    evaluate taps/teacher "$teacher" --split 1
+    OMP_NUM_THREADS=1 dckd study experiments/studies/taps.yaml "${data[@]}" --out "$out/taps" --jobs 2
+    ;;
 report)
     from=${RESULTS:-runs}
     dckd report teacher="$from/teacher,$teacher" \
@@ -94,5 +105,5 @@ report)
         --compare unet_distilled-unet_plain,unet_distilled-teacher,hrnet_distilled-hrnet_plain,hrnet_distilled-teacher \
         --out runs/hippocampus.html --title "Hippocampus, fold 0"
     ;;
-*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe, larger, folds, archive or report" >&2 && exit 2 ;;
+*) echo "unknown step $step: expected evaluate, teacher, plain, distil, windows, recipe, larger, folds, archive, held_out, taps or report" >&2 && exit 2 ;;
 esac

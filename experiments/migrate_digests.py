@@ -37,6 +37,7 @@ RESULTS = {
     "small_data_short": ("small_data_short",),
     "tuning": ("tuning", "dckd_variants"),
 }
+PENDING = ("abus_archive", "archive", "held_out", "taps")  # studies whose results are not committed yet
 STUDIES = Path("experiments/studies")
 Digests = Mapping[str, str]
 

@@ -174,7 +174,7 @@ def _taught_together(options: Mapping[str, Any]) -> Iterator[str]:
     if options.get("teach") == "held_out":
         if live:
             yield "answers: found 'live', expected logits or all with teach held_out"
-        if not isinstance(weights := options.get("teacher_weights"), Mapping):
+        if isinstance(weights := options.get("teacher_weights"), str | list | tuple):
             folds = "one file for each fold that a teacher held out, such as {0: fold0.pt, 1: fold1.pt}"
             yield f"teacher_weights: found {weights!r:.80}, expected {folds}, with teach held_out"
     if not labelled and "unlabelled_dir" in options:

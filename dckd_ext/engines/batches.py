@@ -12,9 +12,9 @@ __all__ = ["PrepareTaughtBatch"]
 
 
 class PrepareTaughtBatch(PrepareBatchExtraInput):
-    """Pass on the numbers of the cases, and the teacher's answers where the batch holds them.
+    """Pass on the numbers and names of the cases, and the teacher's answers where the batch holds them.
 
-    They are the arguments ``case_ids``, ``teacher_logits`` and ``teacher_features`` of
+    They are the arguments ``case_ids``, ``cases``, ``teacher_logits`` and ``teacher_features`` of
     `dckd_ext.inferers.DistillationInferer`; ``teacher_answers`` of the batch hold both, logits first, as
     `dckd_ext.transforms.TeacherAnswersd` makes them.
     """
@@ -32,7 +32,8 @@ class PrepareTaughtBatch(PrepareBatchExtraInput):
         """Return image, label, no positional and these named arguments."""
         batch = {**batchdata, **_apart(batchdata)}
         answers = [name for name in ("teacher_logits", "teacher_features") if name in batch]
-        self.extra_keys = {"case_ids": "case_id", **{name: name for name in answers}}
+        names = {"cases": "case"} if "case" in batch else {}
+        self.extra_keys = {"case_ids": "case_id", **names, **{name: name for name in answers}}
         return super().__call__(batch, device, non_blocking, **kwargs)
 
 

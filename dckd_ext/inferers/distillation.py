@@ -75,6 +75,7 @@ class DistillationInferer(Inferer):
         case_ids: Any = None,
         teacher_logits: Tensor | None = None,
         teacher_features: Features = None,
+        cases: Sequence[str] | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> DistillationOutput:
@@ -88,6 +89,7 @@ class DistillationInferer(Inferer):
             teacher_logits: what the teacher has answered to these inputs before.
             teacher_features: its features at the tap, with `teacher_logits`. The teacher is run for what is
                 not given.
+            cases: names, one a sample, for a teacher that has ``of_case``, see `dckd_ext.teachers.Ensemble`.
             args: ignored, as are ``kwargs``: MONAI's engines pass on whatever the batch holds.
             kwargs: ignored.
         """
@@ -96,9 +98,24 @@ class DistillationInferer(Inferer):
         if teacher_logits is None or (teacher_features is None and self.teacher_tap is not None):
             self.teacher.to(inputs.device)
             with torch.no_grad():
-                answer, teacher_features = run_tapped(self.teacher, inputs, self.teacher_tap, "teacher")
+                answer, teacher_features = self._ask(inputs, cases)
             teacher_logits = answer if teacher_logits is None else teacher_logits
         return DistillationOutput(logits, teacher_logits, features, teacher_features, ids)
+
+    def _ask(self, inputs: Tensor, cases: Sequence[str] | None) -> tuple[Tensor, Features]:
+        """Run the teacher, or for each sample the one that may answer its case."""
+        of_case = getattr(self.teacher, "of_case", None)
+        if of_case is None or cases is None:
+            return run_tapped(self.teacher, inputs, self.teacher_tap, "teacher")
+        answers = [
+            run_tapped(of_case(case).to(inputs.device), image[None], self.teacher_tap, "teacher")
+            for case, image in zip(cases, inputs, strict=True)
+        ]
+        logits, features = zip(*answers, strict=True)
+        if isinstance(self.teacher_tap, str):
+            return torch.cat(logits), torch.cat(features)
+        maps = None if features[0] is None else [torch.cat(each) for each in zip(*features, strict=True)]
+        return torch.cat(logits), maps
 
 
 def run_tapped(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ class Ensemble(nn.Module):
         mirrored_axes: spatial axes, 0 to 2, along which the image is mirrored as well; each member then
             answers to every combination of them.
 
+    Attributes:
+        of_case: the teacher that answers a case, by its name, where not all may; the inferer asks that one.
+
     Raises:
         ValueError: when there is no member, or an axis is none of 0, 1 and 2.
     """
@@ -36,6 +39,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.flips = _combinations(sorted({*mirrored_axes}))
         self.turn = 0
+        self.of_case: Callable[[str], nn.Module] | None = None
         self.regions = any(getattr(member, "regions", False) for member in members)
         self.requires_grad_(False).train(False)
 

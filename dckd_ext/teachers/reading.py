@@ -120,7 +120,10 @@ def answering(
     if len(folders) == 1 and is_results_folder(folders[0]):
         check_held_out(folders[0], split_file, list(map(int, weights)))
     members = teacher.members if isinstance(teacher, Ensemble) else [teacher]
-    return HeldOutTeachers(dict(zip(map(int, weights), members, strict=True)), split_file, mirrored_axes)
+    chosen = HeldOutTeachers(dict(zip(map(int, weights), members, strict=True)), split_file, mirrored_axes)
+    if isinstance(teacher, Ensemble):
+        teacher.of_case = chosen  # for features that are not kept
+    return chosen
 
 
 class _Always:

@@ -115,7 +115,6 @@ FOLDS = {1: "fold1.pt"}
             {"teach": "held_out", "teacher_weights": ["a.pt", "b.pt"]},
             "teacher_weights: found ['a.pt', 'b.pt'], ex",
         ),
-        ({"teach": "held_out"}, "teacher_weights: found None, expected one file for each fold"),
         (
             {"dataset_dir": "null"},
             "dataset_dir: found null, expected a folder of labelled cases, or an unlab",
@@ -156,6 +155,7 @@ def test_what_does_not_go_together(settings: dict, expected: str, tmp_path: Path
             r"no teacher's weights for fold 1, fold 3: ",
         ),
         ({"teach": "held_out", "teacher_weights": {1: "gone.pt"}}, "No weights at gone.pt"),
+        ({"teach": "held_out", "teacher_weights": None}, "held_out needs teacher_weights by the fold that"),
         (
             {"teach": "held_out", "teacher_weights": {1: None, 9: None}},
             r"names the folds \[9\], .* has 0 to 4",

@@ -13,7 +13,7 @@ def test_passes_on_what_the_batch_holds(answers: tuple[str, ...]):
     assert image is batch["image"]
     assert label is batch["label"]
     assert positional == ()
-    assert named == {"case_ids": [3, 4], **{name: batch[name] for name in answers}}
+    assert named == {"case_ids": [3, 4], "cases": ["a", "b"], **{name: batch[name] for name in answers}}
 
 
 @pytest.mark.parametrize("features", [0, 5])

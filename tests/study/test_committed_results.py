@@ -11,7 +11,7 @@ from dckd_ext.study import read_study
 from dckd_ext.study.digests import UNPROVED, run_digests
 from dckd_ext.study.runner import TABLE, _Runner
 from dckd_ext.utils import read_table, write_table
-from experiments.migrate_digests import RESULTS, digests_of_commit, migrate
+from experiments.migrate_digests import PENDING, RESULTS, digests_of_commit, migrate
 from tests.study.examples import ARMS, write_study
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ def test_every_table_and_every_study_is_known():
     tables = {file.parent.name for file in (ROOT / "docs" / "results").glob(f"*/{TABLE}")}
     studies = sorted(file.stem for file in (ROOT / "experiments" / "studies").glob("*.yaml"))
     assert set(RESULTS) == tables
-    assert sorted(name for names in RESULTS.values() for name in names) == studies
+    assert sorted([*PENDING, *(name for names in RESULTS.values() for name in names)]) == studies
 
 
 @pytest.mark.slow

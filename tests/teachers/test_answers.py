@@ -10,6 +10,7 @@ import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import nn
 
+from dckd_ext.inferers import DistillationInferer
 from dckd_ext.networks import Teacher
 from dckd_ext.teachers import AnswerStore, Ensemble, HeldOutTeachers, answering, taught_cases
 from dckd_ext.teachers.coding import decode, encode
@@ -293,3 +294,18 @@ def test_held_out_teaching_needs_a_teacher_for_every_fold(tmp_path, split):
     answers = AnswerStore(tmp_path / "answers", chosen, SimpleInferer())
     with pytest.raises(ValueError, match="no teacher's weights for fold 0"):
         taught_cases([{"case": "a", "image": 0}], [], answers, prepare)
+
+
+def test_features_that_are_not_kept_come_from_the_teacher_that_held_the_case_out(split):
+    members = {1: Teacher(Counting(1)), 2: Teacher(Counting(2))}
+    teacher = Ensemble(list(members.values()))
+    answering(teacher, "held_out", {1: "fold1.pt", 2: "fold2.pt"}, split)
+    images = torch.rand(3, 1, 4, 4, 4)
+    inferer = DistillationInferer(teacher, "body", "body")
+    found = inferer(images, Counting(5), cases=["d", "b", "c"])
+    for index, fold in enumerate((2, 1, 1)):
+        image, network = images[index][None], members[fold].network
+        torch.testing.assert_close(found.teacher_features[index][None], network.body(image))
+        torch.testing.assert_close(found.teacher_logits[index][None], network(image).log_softmax(1))
+    several = DistillationInferer(teacher, ["body"], ["body"])(images, Counting(5), cases=["d", "b", "c"])
+    torch.testing.assert_close(several.teacher_features[0], found.teacher_features)
