@@ -7,21 +7,26 @@ of a training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from monai.bundle import ConfigParser
+from monai.data.utils import set_rnd
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from dckd_ext.bundle import student_network
+from dckd_ext.engines import PrepareTaughtBatch
 from dckd_ext.losses import DistillationLoss
 from dckd_ext.losses.bank import ReferenceBank, References
 from tests.conftest import bundle, ellipsoids, make_msd
 
 STUDENTS = ("unet_student", "hrnet_student")
+LOGITS = str(Path(__file__).parents[1] / "experiments" / "arms" / "logits.yaml")
+TAUGHT = {"kd": (LOGITS, 1), "cwd": (None, 1), "dckd": ("dckd.yaml", 1), "cwd_five_teachers": (None, 5)}
+"""What is compared with plain training: an overlay over train.yaml, and how many teachers have answered."""
 VOLUME = (36, 50, 35)  # voxels of 1 mm, the size of a hippocampus volume
 
 
@@ -29,6 +34,8 @@ class Batch(NamedTuple):
     image: Tensor
     label: Tensor
     case_ids: Tensor
+    teacher_logits: Tensor | None = None
+    teacher_features: Tensor | None = None
 
 
 def steps(student: str, family: str, device: str, rounds: int, folder: Path) -> dict[str, list[float]]:
@@ -53,6 +60,56 @@ def steps(student: str, family: str, device: str, rounds: int, folder: Path) -> 
         for name in list(work) if index % 2 else reversed(work):
             times[name].append(_timed(device, work[name], batch))
     return {name: seconds[2:] for name, seconds in times.items()}
+
+
+def taught_steps(student: str, device: str, rounds: int, folder: Path) -> dict[str, list[float]]:
+    """Seconds of a step with its batch: plain training, and distillation from answers that are stored.
+
+    They take turns, in changing order, and the same places of the same augmentation. On one CPU thread it is
+    that thread's own time, since other processes on the machine count less in it.
+    """
+    data = folder / "Task04_Hippocampus_taught"
+    if not data.exists():
+        make_msd(data, 10, VOLUME)
+    places = {"dataset_dir": str(data), "split_file": str(data / "splits.json")}
+    plain = _train_config(f"hippocampus_{student}_segmentation", device, folder, **places)
+    loops = {"plain": _Loop(plain, device)}
+    for name, (overlay, teachers) in TAUGHT.items():
+        config = _train_config(
+            "hippocampus_distillation", device, folder, student, overlay, **places, answers="all"
+        )
+        config["output_dir"] = str(folder / f"taught_{teachers}")
+        config["teacher_weights"] = [config["teacher_weights"]] * teachers
+        loops[name] = _Loop(config, device)
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for index in range(rounds + 2):
+        for name in list(loops) if index % 2 else reversed(loops):
+            times[name].append(loops[name](index))
+    return {name: seconds[2:] for name, seconds in times.items()}
+
+
+class _Loop:
+    """A training, step by step."""
+
+    def __init__(self, config: ConfigParser, device: str) -> None:
+        self.device, self.step = device, _stepper(config)
+        self.loader = config.get_parsed_content("train#dataloader")
+        self.batches: Iterator[Any] = iter(())
+
+    def __call__(self, number: int) -> float:
+        set_rnd(self.loader.dataset, number)
+        return _timed(self.device, self._next)
+
+    def _next(self) -> None:
+        try:
+            batch = next(self.batches)
+        except StopIteration:
+            self.batches = iter(self.loader)
+            batch = next(self.batches)
+        *_, named = PrepareTaughtBatch()(batch, self.device)
+        answers = {name: named.get(name) for name in ("teacher_logits", "teacher_features")}
+        image, label = (batch[key].to(self.device) for key in ("image", "label"))
+        self.step(Batch(image, label, torch.as_tensor(named["case_ids"]), **answers))
 
 
 def loader_wait(
@@ -116,11 +173,16 @@ def _config(root: Path, names: list[str], device: str, **override: Any) -> Confi
 
 
 def _train_config(
-    name: str, device: str, folder: Path, student: str | None = None, **override: Any
+    name: str,
+    device: str,
+    folder: Path,
+    student: str | None = None,
+    overlay: str | None = "dckd.yaml",
+    **override: Any,
 ) -> ConfigParser:
     root, names = bundle(name.partition("_")[2], name.partition("_")[0]), ["train.yaml"]
     if student is not None:
-        names.append("dckd.yaml")
+        names += [overlay] if overlay else []
         weights = folder / f"{name}_teacher.pt"
         teacher = root.with_name(root.name.replace("distillation", "teacher_segmentation"))
         if not weights.exists():
@@ -153,7 +215,7 @@ def _stepper(config: ConfigParser) -> Callable[[Batch], None]:
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        extra = {"case_ids": batch.case_ids} if distils else {}
+        extra = {} if not distils else dict(zip(Batch._fields[2:], batch[2:], strict=True))
         loss(inferer(batch.image, network, **extra), batch.label).backward()
         optimizer.step()
 
@@ -163,8 +225,9 @@ def _stepper(config: ConfigParser) -> Callable[[Batch], None]:
 def _timed(device: str, work: Callable[..., Any], *given: Any) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    clock = time.thread_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     work(*given)
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start

@@ -28,7 +28,7 @@ from benchmarks import bundle_cost, loss_cost
 from benchmarks.formulations import FORMULATIONS
 from benchmarks.training_tables import as_markdown
 
-PARTS = ("losses", "steps", "loader", "inference")
+PARTS = ("losses", "steps", "taught", "loader", "inference")
 
 
 def main() -> None:
@@ -101,10 +101,26 @@ def _steps(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
                 )
 
 
+def _taught(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    for device in args.devices:
+        for student in bundle_cost.STUDENTS:
+            times = bundle_cost.taught_steps(student, device, args.rounds, folder)
+            plain = times.pop("plain")
+            for name, seconds in times.items():
+                medians = {"plain_s": statistics.median(plain), "step_s": statistics.median(seconds)}
+                ratio = _interval(np.divide(seconds, plain))
+                yield _logged(
+                    {"device": device, "student": student, "arm": name, **medians, **ratio, **_load()}
+                )
+
+
 def _ratio(times: dict[str, list[float]]) -> dict[str, float]:
     """Median of the rounds' ratios, and its 95 % interval by bootstrap."""
     parts = np.add(times["teacher_forward"], times["plain_step"])
-    ratios = np.array(times["distillation"]) / parts
+    return _interval(np.array(times["distillation"]) / parts)
+
+
+def _interval(ratios: np.ndarray) -> dict[str, float]:
     middle = {"ratio": float(np.median(ratios))}
     if len(ratios) < 3:
         return {**middle, "ratio_low": float(ratios.min()), "ratio_high": float(ratios.max())}
@@ -135,7 +151,13 @@ def _inference(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
             yield _logged({"device": device, "network": kind, **case, **_load()})
 
 
-_MEASURES = {"losses": _losses, "steps": _steps, "loader": _loader, "inference": _inference}
+_MEASURES = {
+    "losses": _losses,
+    "steps": _steps,
+    "taught": _taught,
+    "loader": _loader,
+    "inference": _inference,
+}
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,8 @@ TITLES = {
     "loss_growth": "Exponent over the number of references: 1 is linear, 2 quadratic.",
     "steps": "Median seconds of a distillation step, and of a teacher's forward pass and a plain step; the "
     "median ratio of the first to the sum of the others, with its 95 % interval.",
+    "taught": "Median seconds of a step with its batch, by plain training and from stored answers, "
+    "and the median of the ratios of all rounds, with its 95 % interval.",
     "loader": "Seconds a step in `next(iterator)` of the loader, the first of an epoch with the iterator's "
     "start, and their share of the whole.",
     "inference": "Seconds a volume of 36 x 50 x 35 voxels by the sliding window of inference.yaml.",
