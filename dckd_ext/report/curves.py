@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dckd_ext.report.runs import Run
 
@@ -39,6 +40,7 @@ def _draw_panel(panel: Axes, tag: str, series: dict[str, Curves]) -> None:
             marker = "." if len(steps) < 15 else None
             panel.plot(steps, values, color=f"C{number}", label=name, marker=marker)
     panel.set(title=tag, xlabel="epoch" if tag.startswith("val_") else "step")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     panel.grid(alpha=0.3)
     panel.legend(fontsize=8)
 
