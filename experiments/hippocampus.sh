@@ -89,7 +89,7 @@ archive)
     OMP_NUM_THREADS=1 dckd study experiments/studies/archive.yaml "${data[@]}" --out "$out/archive" --jobs 2
     ;;
 held_out)
-    dckd folds "$teacher" --out "$out/held_out/teachers" --held_out "[0]" "${data[@]}" "${precision[@]}"
+    python -m dckd_ext folds "$teacher" --out "$out/held_out/teachers" --held_out "[0]" "${data[@]}" "${precision[@]}"
     OMP_NUM_THREADS=1 dckd study experiments/studies/held_out.yaml "${data[@]}" --out "$out/held_out" --jobs 2
     ;;
 taps)
