@@ -34,6 +34,7 @@ OPTIONS: Mapping[str, Kind] = {
     "min_confidence": kinds.SHARE,
     "mirrored_axes": kinds.AXES,
     "teach": kinds.one_of("all", "held_out"),
+    "own_preprocessing": kinds.FLAG,
     "answers": kinds.one_of("live", "logits", "all"),
     "download": kinds.FLAG,
     "resume": kinds.FLAG,

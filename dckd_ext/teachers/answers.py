@@ -122,15 +122,15 @@ class AnswerStore:
         for number, case in enumerate(tqdm(cases, desc="teacher's answers", unit="volume", disable=None)):
             name, labelled = case["case"], bool(case.get("label"))
             try:
-                image = _plain(preprocessing(dict(case))["image"])
+                volume = preprocessing(dict(case))["image"]
             except (ValueError, OSError, RuntimeError) as error:
                 if labelled:
                     raise
                 problems[name] = str(root_cause(error))
                 continue
-            key = self._key(name, image)
+            key = self._key(name, _plain(volume))
             if missing := [file for file in self._files(name) if _content(file, key) is None]:
-                self._save(name, key, self.ask(name, image), missing)
+                self._save(name, key, self.ask(name, volume), missing)
                 if not announced:
                     self._announce(name, len(cases) - number)
                     announced = True
@@ -147,9 +147,9 @@ class AnswerStore:
         teacher = self.teacher_of(name).to(self.device)
         volume = image[None].float().to(self.device)
         if self.tap is None:
-            return Answer(self.inferer(volume, teacher)[0].cpu(), None)
+            return Answer(_plain(self.inferer(volume, teacher)[0]).cpu(), None)
         logits, features = self.inferer(volume, _WithFeatures(teacher, _member(teacher, name), self.tap))
-        return Answer(logits[0].cpu(), features[0].half().cpu())
+        return Answer(_plain(logits[0]).cpu(), _plain(features[0]).half().cpu())
 
     def read(self, name: str, image: Tensor) -> Answer:
         """Read the answer to this image, ``CDHW``."""
@@ -261,7 +261,10 @@ def teacher_digest(teacher: nn.Module) -> str:
 
 def _window(inferer: Any) -> str:
     """Name the settings of an inferer, and of the one inside it, that change what a network says."""
-    found = {name: getattr(inferer, name, None) for name in ("roi_size", "overlap", "mode", "dtype")}
+    found = {
+        name: getattr(inferer, name, None)
+        for name in ("settings", "roi_size", "overlap", "step", "mode", "dtype")
+    }
     own = ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
     return own + (f", {_window(inner)}" if (inner := getattr(inferer, "inferer", None)) else "")
 

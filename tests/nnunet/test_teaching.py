@@ -8,6 +8,8 @@ import torch
 
 from dckd_ext.data.splits import read_split
 from dckd_ext.teachers import Ensemble, answering, read_teachers
+from tests.bundles.trained import assert_trained
+from tests.conftest import train
 from tests.nnunet.folders import network, results_folder, weights
 
 IMAGE = torch.randn(1, 1, 8, 12, 12, generator=torch.Generator().manual_seed(1))
@@ -70,3 +72,23 @@ def test_a_fold_of_all_cases_has_held_nothing_out(tmp_path: Path, split: Path):
 
 def test_nnunets_split_is_a_split(split: Path):
     assert read_split(split) == {"folds": [["a", "b"], ["c", "d"]], "test": []}
+
+
+@pytest.mark.slow
+def test_distils_a_results_folder_with_the_folds_that_held_cases_out(tmp_path: Path, msd: Path):
+    labels = {"background": 0, "anterior": 1, "posterior": 2}
+    folder = results_folder(tmp_path, folds=5, dataset={"labels": labels})
+    flow = train(
+        "distillation",
+        tmp_path / "out",
+        msd,
+        teacher_bundle=str(folder),
+        teach="held_out",
+        min_teacher_dice=0,
+        epochs=2,
+    )
+    assert_trained(tmp_path / "out" / "model.pt", "unet_student_segmentation")
+    assert flow.parser.get_parsed_content("sight").window == [8, 12, 12]
+    stored = sorted(file.parent.name for file in (tmp_path / "out" / "answers").glob("*/*.npz"))
+    assert stored.count("logits") * 2 == len(stored) > 0  # with the features of each
+    assert {"logits", "cwd"} <= flow.parser.get_parsed_content("loss").values.keys()
