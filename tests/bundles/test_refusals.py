@@ -161,7 +161,10 @@ def test_what_does_not_go_together(settings: dict, expected: str, tmp_path: Path
             r"names the folds \[9\], .* has 0 to 4",
         ),
         ({"teacher_bundle": ["TEACHER", "TEACHER"]}, "teacher_weights goes with one teacher_bundle, found 2"),
-        ({"teacher_bundle": ["TEACHER", "gone"], "teacher_weights": None}, "gone: there is no such bundle or file"),
+        (
+            {"teacher_bundle": ["TEACHER", "gone"], "teacher_weights": None},
+            "gone: there is no such bundle or file",
+        ),
         (
             {"teacher_bundle": ["TEACHER", "OTHER"], "teacher_weights": None},
             "teacher_bundle .*: The (classes differ|student has some of the teacher's classes):",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -156,8 +157,11 @@ def test_settings_travel_in_the_file(tmp_path: Path):
     from dckd_ext.export.predict import KEY
 
     file = tmp_path / "model.onnx"
-    write_onnx(torch.nn.Conv3d(1, 2, 1), file, 1, [4, 4, 4], {"classes": ["Häm", "b"]})
+    settings = {"format": 2, "classes": ["Häm", "b"]}
+    write_onnx(torch.nn.Conv3d(1, 2, 1), file, 1, [4, 4, 4], settings)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     import json
 
-    assert json.loads(session.get_modelmeta().custom_metadata_map[KEY]) == {"classes": ["Häm", "b"]}
+    assert json.loads(session.get_modelmeta().custom_metadata_map[KEY]) == settings
+    write_onnx(torch.nn.Conv3d(1, 2, 1), file, 1, [4, 4, 4], {})  # a network alone
+    assert KEY not in {entry.key for entry in onnx.load(file).metadata_props}

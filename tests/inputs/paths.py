@@ -167,7 +167,9 @@ def run_predict(folder: Folder, out: Path) -> Found:
 
     sys.modules["shipped_predict"] = predict
     spec.loader.exec_module(predict)
-    write_onnx(PatternNetwork(), out / "shipped" / "model.onnx", 1, WINDOW, bundle_settings(bundle(KIND)))
+    settings = bundle_settings(bundle(KIND))
+    del settings["known"]  # a made scene is far from the volumes that the bundle knows
+    write_onnx(PatternNetwork(), out / "shipped" / "model.onnx", 1, WINDOW, settings)
     found = Found()
     with _warnings(found, folder):
         failed = predict.predict(

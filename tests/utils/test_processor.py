@@ -10,9 +10,7 @@ import torch
 from monai.inferers import SimpleInferer
 
 from dckd_ext.inferers import AutocastInferer, autocast
-from dckd_ext.study import read_study
 from dckd_ext.utils import processor
-from tests.study.examples import write_study
 
 OLD = {"architecture": "x86_64", "avx2": True, "avx512_f": False, "avx512_bf16": False, "amx_bf16": False}
 
@@ -65,16 +63,6 @@ def test_torch_and_linux_agree(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert processor._features()
     assert processor._features() & processor._BFLOAT16 == by_torch
-
-
-def test_studies_take_what_is_fast(has, tmp_path: Path):
-    arms = {"one": {"options": {"autocast": "auto"}}, "two": {"options": {"autocast": "bfloat16"}}}
-    write_study(tmp_path, options={"autocast": "auto", "epochs": 2}, arms=arms)
-    for features, expected in (({}, "float32"), ({"avx512_bf16": True}, "bfloat16")):
-        has(**features)
-        study = read_study(tmp_path / "study.yaml")
-        assert study.options == {"autocast": expected, "epochs": 2}
-        assert [arm.options["autocast"] for arm in study.arms.values()] == [expected, "bfloat16"]
 
 
 def test_scripts_can_ask():
