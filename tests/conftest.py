@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests may ignore it, as nohup does
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from dckd_ext.utils.errors import root_cause
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests may ignore it, as nohup does
 
 BUNDLES = Path(__file__).parent.parent / "bundles"
 # A patch that the U-Nets take (more than one voxel at the bottleneck) and that trains in well under a second.
