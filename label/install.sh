@@ -9,7 +9,8 @@ shift
 
 "${PYTHON:-python3}" -m venv "$venv"
 python="$venv/bin/python"
-grep -hv '^torch==' "$here/../constraints.txt" "$here/constraints.txt" > "$venv/constraints.txt"
+# a package that both name has MONAI Label's version, as pydicom, which its own reader of segmentations needs older
+cat "$here/constraints.txt" "$here/../constraints.txt" | awk -F== '!/^(#|torch==)/ && !seen[$1]++' > "$venv/constraints.txt"
 
 "$python" -m pip install "$@" "${TORCH:-torch==2.13.0}"
 # without what they ask for: torchvision would exchange torch, and see requirements.txt for the others
