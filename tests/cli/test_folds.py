@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import monai.bundle
@@ -31,7 +33,12 @@ def dckd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ms
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_left_and_what_was_stopped_continues(dckd, tmp_path: Path):
+def test_what_is_finished_is_left_and_what_was_stopped_continues(msd: Path, tmp_path: Path):
+    def dckd(out: Path, *words: object) -> str:
+        line = [sys.executable, "-m", "dckd_ext", "folds", TEACHER, "--out", out]
+        line += ["--dataset_dir", msd, "--split_file", msd / "splits.json", *words]
+        return subprocess.run(list(map(str, line)), capture_output=True, text=True, check=True).stdout
+
     short = ["--held_out", "[0,3,4]", "--epochs", 2, "--patch_size", "[32,16,16]", "--device", "cpu"]
     last = dckd(tmp_path, *short).splitlines()[-1]
     files = {fold: tmp_path / f"fold{fold}" / "model.pt" for fold in (1, 2)}
